@@ -73,6 +73,7 @@ const (
 	CloseUnauthenticated = 4401 // the credential is missing, wrong or expired
 	CloseForbidden       = 4403 // not for this user
 	CloseTimeout         = 4408 // no sign of life
+	CloseReplaced        = 4409 // the session is held by another connection; there are none at the plain level
 	CloseTooMany         = 4429 // a limit passed
 	CloseSlow            = 4510 // the client reads too slowly: its queue was full
 )
