@@ -131,7 +131,7 @@ func FuzzAppend(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, typ string, id int64, kind byte, s string, n int64) {
-		if !utf8.ValidString(typ) || typ == "" || len(typ) > maxType || id < 0 || id > maxID {
+		if !utf8.ValidString(typ) || typ == "" || len(typ) > maxName || id < 0 || id > maxID {
 			t.Skip()
 		}
 		var data any

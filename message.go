@@ -2,7 +2,6 @@ package wsctl
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -13,7 +12,7 @@ import (
 )
 
 const (
-	maxType  = 128       // bytes of a message's type, unescaped
+	maxName  = 128       // bytes of a message's type, unescaped, and of the name of a room or a user
 	maxID    = 1<<53 - 1 // the largest integer that every JSON number holds exactly
 	maxDepth = 1000      // nesting of a message; the envelope is level 1
 )
@@ -153,14 +152,14 @@ func (s *scanner) typ(i int) ([]byte, int) {
 	}
 	t := s.b[i+1 : end-1 : end-1]
 	if escaped {
-		if t = s.unescape(i, end, maxType); t == nil {
+		if t = s.unescape(i, end, maxName); t == nil {
 			return nil, -1
 		}
 	}
 	if len(t) == 0 {
 		return nil, s.fail(i, "type is empty")
 	}
-	if len(t) > maxType {
+	if len(t) > maxName {
 		return nil, s.fail(i, "type is longer than 128 bytes")
 	}
 	return t, end
@@ -218,17 +217,25 @@ func (s *nameSet) add(b, name []byte, at int, escaped bool) bool {
 	return true
 }
 
-// checkType returns an error, for the program that sends, if an application can't send messages of type typ.
-func checkType(typ string) error {
+// typeFault says why an application can't have a message type; empty if it can.
+func typeFault(typ string) string {
 	switch {
 	case typ == "":
-		return errors.New("wsctl: the message type is empty")
-	case len(typ) > maxType:
-		return fmt.Errorf("wsctl: message type %.32q… is longer than %d bytes", typ, maxType)
+		return "is empty"
+	case len(typ) > maxName:
+		return fmt.Sprintf("is longer than %d bytes", maxName)
 	case typ[0] == '$':
-		return fmt.Errorf("wsctl: message type %q: a leading $ is reserved", typ)
+		return "begins with $, which is reserved"
 	case !utf8.ValidString(typ):
-		return fmt.Errorf("wsctl: message type %q is not UTF-8", typ)
+		return "is not UTF-8"
+	}
+	return ""
+}
+
+// checkType returns an error, for the program that sends, if an application can't send messages of type typ.
+func checkType(typ string) error {
+	if fault := typeFault(typ); fault != "" {
+		return fmt.Errorf("wsctl: message type %.*q %s", maxName, typ, fault)
 	}
 	return nil
 }

@@ -1,0 +1,361 @@
+package wsctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Hub knows the sockets of one or more handlers, and the rooms that they are in. The zero Hub is ready. All methods may be
+// called from any goroutine.
+type Hub struct {
+	// Messages to rooms are numbered, so that each member's order is the order of the Sends, whatever the rooms: tail is
+	// the newest number, done the newest that is in every member's queue.
+	tail, done atomic.Uint64
+	bursts     atomic.Int64 // corked conns of the handlers: the end of each kicks the fan-out
+	deflating  atomic.Int64 // sockets that take deflated frames
+
+	mu       sync.Mutex // guards following; taken before a conn's
+	rooms    map[roomKey]*room
+	sockets  map[string]*Socket
+	pending  []*batch      // in the order of the Sends
+	inflight []*batch      // being fanned out, before pending
+	quiet    chan struct{} // closed when the fan-out goroutine ends; nil: there is none
+}
+
+// roomKey names a room. Users, sockets and rooms are separate name spaces.
+type roomKey struct {
+	kind roomKind
+	name string
+}
+
+type roomKind uint8
+
+const (
+	kindNone roomKind = iota // the zero Room's
+	kindRoom
+	kindUser
+	kindSocket
+	kindEveryone
+)
+
+// room is the members of a Room that has any.
+type room struct {
+	key     roomKey
+	members []member
+	index   map[*Socket]int // of members; nil while they are few
+}
+
+// member is a socket in a room. since is the number of the newest message when it joined: it gets what comes after.
+type member struct {
+	s     *Socket
+	since uint64
+}
+
+// membership is a member's own note of it.
+type membership struct {
+	room  *room
+	since uint64
+}
+
+// indexFrom is how many members are found faster by an index.
+const indexFrom = 16
+
+func (r *room) find(s *Socket) int {
+	if r.index != nil {
+		if i, ok := r.index[s]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.IndexFunc(r.members, func(m member) bool { return m.s == s })
+}
+
+func (r *room) add(m member) {
+	r.members = append(r.members, m)
+	switch n := len(r.members); {
+	case r.index != nil:
+		r.index[m.s] = n - 1
+	case n == indexFrom:
+		r.index = make(map[*Socket]int, 2*n)
+		for i, m := range r.members {
+			r.index[m.s] = i
+		}
+	}
+}
+
+func (r *room) remove(s *Socket) {
+	i, last := r.find(s), len(r.members)-1
+	moved := r.members[last]
+	r.members[i] = moved
+	r.members[last] = member{}
+	r.members = r.members[:last]
+	if r.index != nil {
+		r.index[moved.s] = i
+		delete(r.index, s)
+	}
+}
+
+// Broadcast sends to every socket, as [Room.Send] of Everyone.
+func (h *Hub) Broadcast(typ string, data any) error { return h.Everyone().Send(typ, data) }
+
+// Everyone returns the room of all sockets.
+func (h *Hub) Everyone() Room { return Room{hub: h, key: roomKey{kindEveryone, ""}} }
+
+// Room returns the room of that name: 1 to 128 bytes. It exists while it has members; see [Socket.Join].
+func (h *Hub) Room(name string) Room { return Room{hub: h, key: roomKey{kindRoom, name}} }
+
+// User returns the room of all sockets of a user, by Identity.User.
+func (h *Hub) User(id string) Room { return Room{hub: h, key: roomKey{kindUser, id}} }
+
+// Socket returns the room of the one socket with that [Socket.ID], if it is open.
+func (h *Hub) Socket(id string) Room { return Room{hub: h, key: roomKey{kindSocket, id}} }
+
+// enter makes s known: from now on it gets what is sent to everyone and to its user.
+func (h *Hub) enter(s *Socket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sockets == nil {
+		h.sockets = make(map[string]*Socket)
+		h.rooms = make(map[roomKey]*room)
+	}
+	h.sockets[s.id] = s
+	h.joinLocked(s, roomKey{kindEveryone, ""})
+	if s.identity.User != "" {
+		h.joinLocked(s, roomKey{kindUser, s.identity.User})
+	}
+	if s.conn.deflate {
+		h.deflating.Add(1)
+	}
+}
+
+func (h *Hub) join(s *Socket, key roomKey) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.left {
+		return ErrClosed
+	}
+	h.joinLocked(s, key)
+	return nil
+}
+
+func (h *Hub) joinLocked(s *Socket, key roomKey) {
+	r := h.rooms[key]
+	if r == nil {
+		r = &room{key: key}
+		h.rooms[key] = r
+	} else if r.find(s) >= 0 {
+		return
+	}
+	since := h.tail.Load()
+	r.add(member{s, since})
+	s.rooms = append(s.rooms, membership{r, since})
+}
+
+// leave takes s out of a room. What was sent to the room before still reaches it.
+func (h *Hub) leave(s *Socket, key roomKey) {
+	h.mu.Lock()
+	i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room.key == key })
+	if i < 0 || s.left {
+		h.mu.Unlock()
+		return
+	}
+	flush, err := h.settleLocked(s)
+	h.leaveLocked(s, s.rooms[i].room)
+	s.rooms = slices.Delete(s.rooms, i, i+1)
+	h.mu.Unlock()
+	s.pushed(flush, err)
+}
+
+func (h *Hub) leaveLocked(s *Socket, r *room) {
+	if r.remove(s); len(r.members) == 0 {
+		delete(h.rooms, r.key)
+	}
+}
+
+// exit takes s out of everything; its notes stay, for [Socket.Rooms].
+func (h *Hub) exit(s *Socket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.left || h.sockets[s.id] != s {
+		return
+	}
+	_, _ = h.settleLocked(s) // s is ending: what it got goes out with its close frame
+	for _, m := range s.rooms {
+		h.leaveLocked(s, m.room)
+	}
+	s.left = true
+	delete(h.sockets, s.id)
+	if s.conn.deflate {
+		h.deflating.Add(-1)
+	}
+}
+
+// roomsOf returns the names of s's rooms, sorted.
+func (h *Hub) roomsOf(s *Socket) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := []string{}
+	for _, m := range s.rooms {
+		if m.room.key.kind == kindRoom {
+			names = append(names, m.room.key.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// count is the number of rooms, for Stats.
+func (h *Hub) count() (rooms int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key := range h.rooms {
+		if key.kind == kindRoom {
+			rooms++
+		}
+	}
+	return rooms
+}
+
+// Room is a set of sockets: a small value, made by a Hub, good for ever. The zero Room has no members. All methods may be
+// called from any goroutine.
+type Room struct {
+	hub    *Hub
+	key    roomKey
+	except []*Socket
+}
+
+var errZeroRoom = errors.New("wsctl: the zero Room has no members: get one from a Hub")
+
+// check returns the error of a room that can't be joined or sent to.
+func (r Room) check() error {
+	if r.hub == nil {
+		return errZeroRoom
+	}
+	if r.key.kind != kindEveryone && (r.key.name == "" || len(r.key.name) > maxName) {
+		return fmt.Errorf("wsctl: a name of %d bytes: rooms, users and sockets have names of 1 to %d", len(r.key.name), maxName)
+	}
+	return nil
+}
+
+// Send gives the message its place in every member's order: what is sent to a member afterwards, in whatever way, comes
+// after it, and who joins or leaves later doesn't change who gets it. It doesn't wait for the network; a member whose
+// queue is full is closed with [CloseSlow], and costs the others nothing. The error is that of a bad type, as of
+// [Socket.Send], of data that can't be encoded, or of a bad room: the zero Room, or a name that is empty or longer than
+// 128 bytes. A room without members is no error.
+func (r Room) Send(typ string, data any) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if err := checkType(typ); err != nil {
+		return err
+	}
+	f, err := makeFrames(typ, data, r.hub.deflating.Load() > 0)
+	if err != nil {
+		return err
+	}
+	if r.key.kind != kindSocket {
+		r.hub.publish(r.key, f, r.except)
+		return nil
+	}
+	for _, s := range r.sockets() {
+		_ = s.sendFrame(f.of(s.conn)) // a socket that has ended is no member
+	}
+	return nil
+}
+
+// Except returns the room without those sockets.
+func (r Room) Except(s ...*Socket) Room {
+	r.except = append(slices.Clip(r.except), s...)
+	return r
+}
+
+// Close closes every member, as [Socket.Close], whose errors it returns.
+func (r Room) Close(code int, reason string) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	for _, s := range r.sockets() {
+		_ = s.Close(code, reason) // ErrClosed: somebody else was faster
+	}
+	return nil
+}
+
+// Members returns the members, in no order.
+func (r Room) Members(ctx context.Context) ([]Member, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	members := []Member{}
+	for _, s := range r.sockets() {
+		members = append(members, Member{Socket: s.id, User: s.identity.User})
+	}
+	return members, nil
+}
+
+// Member is one socket of a Room.
+type Member struct {
+	Socket string // Socket.ID
+	User   string // Identity.User
+}
+
+// Sockets returns the members of now, in no order.
+func (r Room) Sockets() iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		for _, s := range r.sockets() {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of members.
+func (r Room) Len() int {
+	if len(r.except) > 0 || r.key.kind == kindSocket {
+		return len(r.sockets())
+	}
+	if r.hub == nil {
+		return 0
+	}
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	if room := r.hub.rooms[r.key]; room != nil {
+		return len(room.members)
+	}
+	return 0
+}
+
+// sockets returns the members of now.
+func (r Room) sockets() (all []*Socket) {
+	if r.hub == nil {
+		return nil
+	}
+	h := r.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.key.kind == kindSocket {
+		if s := h.sockets[r.key.name]; s != nil && !slices.Contains(r.except, s) {
+			return []*Socket{s}
+		}
+		return nil
+	}
+	if room := h.rooms[r.key]; room != nil {
+		for _, m := range room.members {
+			if !slices.Contains(r.except, m.s) {
+				all = append(all, m.s)
+			}
+		}
+	}
+	return all
+}

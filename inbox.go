@@ -1,0 +1,413 @@
+package wsctl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// inbox is a Socket's messages between reading and the end of their handling; guarded by the socket's mu.
+//
+// A message whose method takes no context is handled by the reader itself. One whose method does is handled by a worker,
+// a goroutine that goes on with what arrives meanwhile and ends when nothing waits, so that the reader can go on reading
+// and notice a close or a $cancel.
+type inbox struct {
+	opened   bool // OnOpen has agreed
+	opening  bool // OnOpen is being asked
+	inline   bool // the reader handles a burst
+	stopping bool // Shutdown: nothing more is taken
+	workers  int
+	waiting  []*inbound
+	bytes    int // of waiting
+	calls    map[int64]*inbound
+	room     chan struct{} // the reader waits for a worker to make room; nil: it doesn't
+}
+
+// inbound is a message that waits for its turn, or is a worker's.
+type inbound struct {
+	envelope
+	fault    error // a bad message that is owed an answer
+	canceled bool  // by $cancel, before its turn
+	cancel   context.CancelFunc
+}
+
+// busy tells whether a method of the application may be running, or is going to.
+func (in *inbox) busy() bool { return in.opening || in.inline || in.workers > 0 }
+
+// endInbox drops what waits, unless keep, and wakes the reader. mu is held.
+func (s *Socket) endInbox(keep bool) {
+	in := &s.inbox
+	if !keep {
+		for _, m := range in.waiting {
+			s.forget(m.id)
+		}
+		in.waiting, in.bytes = nil, 0
+	}
+	in.wake()
+}
+
+func (in *inbox) wake() {
+	if in.room != nil {
+		close(in.room)
+		in.room = nil
+	}
+}
+
+// message takes a message from the reader.
+func (s *Socket) message(b *bytes.Buffer) {
+	if s.deaf {
+		return
+	}
+	s.h.received.Add(1)
+	e, err := scan(b.Bytes())
+	switch {
+	case err != nil:
+		s.bad(e, err)
+	case e.typ[0] == '$':
+		s.control(e)
+	default:
+		s.take(e, nil)
+	}
+}
+
+// take handles a message at once on the reader, or has a worker handle it in its turn. fault is the answer to a bad one.
+func (s *Socket) take(e envelope, fault error) {
+	in := &s.inbox
+	s.mu.Lock()
+	if s.ended != nil {
+		s.mu.Unlock()
+		return
+	}
+	if in.calls[e.id] != nil {
+		s.mu.Unlock()
+		if fault == nil {
+			s.bad(envelope{}, fmt.Errorf("id %d is in use", e.id))
+		}
+		return
+	}
+	if e.id != 0 {
+		s.h.calls.Add(1)
+	}
+	limit := s.h.opts.Concurrency
+	if in.workers == 0 && limit == 1 && !s.wantsWorker(e, fault) {
+		first := !in.inline
+		in.inline = true
+		s.mu.Unlock()
+		if first {
+			s.conn.beginBurst()
+		}
+		s.handle(context.Background(), e, fault)
+		return
+	}
+	s.queueLocked(e, fault)
+	if in.workers < limit {
+		in.workers++
+		m := in.pop()
+		s.conn.refs.Add(1)
+		s.mu.Unlock()
+		go s.work(m)
+		return
+	}
+	for in.bytes > s.h.waitLimit && s.ended == nil {
+		room := make(chan struct{})
+		in.room = room
+		s.mu.Unlock()
+		<-room
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+}
+
+// idle ends the reader's burst.
+func (s *Socket) idle() {
+	s.mu.Lock()
+	burst := s.inbox.inline
+	s.inbox.inline = false
+	s.deaf = s.inbox.stopping
+	last := s.ended != nil || s.inbox.stopping
+	s.mu.Unlock()
+	if burst {
+		s.endBurst()
+	}
+	if last {
+		s.settle()
+	}
+}
+
+// endBurst writes what was sent to the socket, and to rooms, by the methods of a burst.
+func (s *Socket) endBurst() {
+	s.conn.endBurst()
+	s.h.hub.kick()
+}
+
+// wantsWorker tells whether a message may be long in handling: what gets a context may wait for it.
+func (s *Socket) wantsWorker(e envelope, fault error) bool {
+	switch {
+	case fault != nil:
+		return false
+	case len(s.h.opts.Middleware) > 0:
+		return true
+	}
+	c := s.current.Load()
+	if r := c.route(e.typ); r != nil {
+		return r.ctx
+	}
+	return c != nil && c.fallback != nil
+}
+
+// queueLocked puts a copy of a message behind the others.
+func (s *Socket) queueLocked(e envelope, fault error) {
+	in := &s.inbox
+	n := len(e.typ)
+	mem := append(slices.Grow([]byte(nil), n+len(e.data)), e.typ...)
+	mem = append(mem, e.data...)
+	m := &inbound{envelope: envelope{typ: mem[:n:n], id: e.id}, fault: fault}
+	if e.data != nil {
+		m.data = mem[n:]
+	}
+	in.waiting = append(in.waiting, m)
+	in.bytes += len(mem)
+	if m.id != 0 {
+		if in.calls == nil {
+			in.calls = make(map[int64]*inbound)
+		}
+		in.calls[m.id] = m
+	}
+}
+
+// pop takes the next message, or nil.
+func (in *inbox) pop() *inbound {
+	if len(in.waiting) == 0 {
+		in.waiting = nil
+		return nil
+	}
+	m := in.waiting[0]
+	in.waiting[0] = nil
+	in.waiting = in.waiting[1:]
+	in.bytes -= len(m.typ) + len(m.data)
+	in.wake()
+	return m
+}
+
+// work is a worker: it handles m, then what waits.
+func (s *Socket) work(m *inbound) {
+	defer s.conn.release()
+	s.conn.beginBurst()
+	for m != nil {
+		if m.fault == nil && s.wantsWorker(m.envelope, nil) {
+			s.conn.flush() // what was answered needn't wait for a method that may wait itself
+		}
+		s.handleQueued(m)
+		s.mu.Lock()
+		if m = s.inbox.pop(); m == nil {
+			s.inbox.workers--
+		}
+		s.mu.Unlock()
+	}
+	s.endBurst()
+	s.settle()
+}
+
+// handleQueued handles a message on a worker, with a context that $cancel ends.
+func (s *Socket) handleQueued(m *inbound) {
+	ctx := s.Context()
+	if m.id != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		s.mu.Lock()
+		m.cancel = cancel
+		if m.canceled {
+			m.fault = &Error{Code: CodeCanceled}
+		}
+		s.mu.Unlock()
+	}
+	s.handle(ctx, m.envelope, m.fault)
+}
+
+// forget ends a call's use of its id. mu is held.
+func (s *Socket) forget(id int64) {
+	if id != 0 {
+		delete(s.inbox.calls, id)
+		s.h.calls.Add(-1)
+	}
+}
+
+// handle handles a message and, if it is a call, answers it.
+func (s *Socket) handle(ctx context.Context, e envelope, fault error) {
+	var result any
+	err := fault
+	if fault == nil {
+		result, err = s.invoke(ctx, e)
+	}
+	if e.id != 0 {
+		s.mu.Lock()
+		s.forget(e.id) // first: the client may use it again as soon as it has the answer
+		s.mu.Unlock()
+	}
+	var ce *CloseError
+	switch {
+	case errors.As(err, &ce):
+		s.end(s.sendable(ce), false)
+	case e.id == 0 && err != nil:
+		s.logFailure(e, err)
+	case e.id != 0:
+		s.answer(e, result, err)
+	}
+}
+
+// invoke runs the middleware and the method.
+func (s *Socket) invoke(ctx context.Context, e envelope) (result any, err error) {
+	defer s.recover(e.typ, &err)
+	if chain := s.h.chain; chain != nil {
+		return chain(ctx, s, Message{Type: string(e.typ), ID: e.id, Data: e.data})
+	}
+	return s.h.dispatch(ctx, s, e)
+}
+
+// answer sends the end of a call.
+func (s *Socket) answer(e envelope, result any, err error) {
+	b := getBuffer()
+	b.Write(zeros[:headRoom])
+	if err == nil {
+		err = s.encode(e, func() error { return appendMessage(b, "$reply", e.id, result) })
+	}
+	if err != nil {
+		seen, hidden := clientError(err)
+		if hidden {
+			s.logFailure(e, err)
+		}
+		if err := s.encode(e, func() error { return appendError(b, e.id, seen) }); err != nil {
+			s.logFailure(e, err)
+			b.Truncate(headRoom)
+			_ = appendError(b, e.id, &Error{Code: CodeInternal}) // nothing in it can fail
+		}
+	}
+	_ = s.sendPayload(b.Bytes()) // a socket that has ended needs no answer
+	putBuffer(b)
+}
+
+// encode runs what calls the application's marshalers.
+func (s *Socket) encode(e envelope, fn func() error) (err error) {
+	defer s.recover(e.typ, &err)
+	return fn()
+}
+
+// errPanicked stands for a panic, which is logged where it was caught.
+var errPanicked = errors.New("wsctl: panic")
+
+// recover, deferred, turns a panic of the application into an error.
+func (s *Socket) recover(what []byte, err *error) {
+	if p := recover(); p != nil {
+		s.h.panics.Add(1)
+		s.h.log().Error("wsctl: panic", "type", string(what), "socket", s.id, "panic", p, "stack", string(debug.Stack()))
+		*err = errPanicked
+	}
+}
+
+// guard runs a hook.
+func (s *Socket) guard(hook string, fn func() error) (err error) {
+	defer s.recover([]byte(hook), &err)
+	return fn()
+}
+
+// control takes a message of the protocol. At the plain level that is $cancel; the others are ignored, so that the protocol
+// can grow.
+func (s *Socket) control(e envelope) {
+	if string(e.typ) != "$cancel" {
+		return
+	}
+	if e.id == 0 {
+		s.bad(e, errors.New("$cancel without an id"))
+		return
+	}
+	s.mu.Lock()
+	var cancel context.CancelFunc
+	if m := s.inbox.calls[e.id]; m != nil {
+		m.canceled = true
+		cancel = m.cancel
+	}
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+const (
+	maxFaults   = 10 // bad messages within faultWindow; one more closes the connection
+	faultWindow = 10 * time.Second
+)
+
+// faults are the times of the latest bad messages. Of the reader alone.
+type faults struct {
+	times [maxFaults]time.Time
+	n     int
+}
+
+// tooMany notes a fault, and tells whether it is one too many.
+func (f *faults) tooMany(now time.Time) bool {
+	oldest := &f.times[f.n%maxFaults]
+	many := f.n >= maxFaults && now.Sub(*oldest) < faultWindow
+	*oldest = now
+	f.n++
+	return many
+}
+
+// bad counts a bad message, and answers it where the protocol does: e has what was read before the fault.
+func (s *Socket) bad(e envelope, err error) {
+	s.h.badMessages.Add(1)
+	s.logClient("wsctl: bad message", "error", err)
+	if s.faults == nil {
+		s.faults = new(faults)
+	}
+	if s.faults.tooMany(time.Now()) {
+		s.end(&CloseError{Code: CloseBadRequest, Reason: "too many bad messages"}, false)
+		return
+	}
+	if e.id != 0 && len(e.typ) > 0 && e.typ[0] != '$' {
+		s.take(e, &Error{Code: CodeBadRequest, Message: err.Error()})
+	}
+}
+
+// logFailure logs why a message failed: loudly if the application did, within limits if it may be the client's doing.
+func (s *Socket) logFailure(e envelope, err error) {
+	var client *Error
+	switch {
+	case err == errPanicked: // logged
+	case errors.As(err, &client), errors.Is(err, context.Canceled):
+		s.logClient("wsctl: message failed", "type", string(e.typ), "error", err)
+	default:
+		s.h.log().Error("wsctl: message failed", "type", string(e.typ), "id", e.id, "socket", s.id, "error", err)
+	}
+}
+
+const logLimit = 10 // lines for one socket within faultWindow that its client can cause
+
+// logClient logs what a client can cause at will: so many lines, then the number of those that were left out.
+func (s *Socket) logClient(msg string, args ...any) {
+	s.mu.Lock()
+	now := time.Now()
+	if now.Sub(s.logSince) >= faultWindow {
+		s.logSince, s.logged = now, 0
+	}
+	s.logged++
+	n, omitted := s.logged, s.logOmitted
+	if n > logLimit {
+		s.logOmitted++
+	} else {
+		s.logOmitted = 0
+	}
+	s.mu.Unlock()
+	if n > logLimit {
+		return
+	}
+	if omitted > 0 {
+		args = append(args, "omitted", omitted)
+	}
+	s.h.log().Log(context.Background(), slog.LevelWarn, msg, append(args, "socket", s.id)...)
+}

@@ -1,0 +1,161 @@
+package wsctl
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// sweepState is what the sweeper notes of a conn between sweeps. Of the sweeper alone.
+type sweepState struct {
+	heard    time.Time // when something was received, or the reader didn't listen
+	ping     time.Time // when the next ping is due
+	wrote    uint64
+	progress time.Time // when a write got on, or nothing was to be written
+}
+
+// sweeper checks all sockets of a Handler every so often: one timer for all, which runs while there are sockets.
+type sweeper struct {
+	every time.Duration
+	timer *time.Timer // guarded by Handler.mu
+	spare []*Socket   // of the sweep alone
+}
+
+// sweepEvery is how often to look, so that nothing is noticed much later than it is due.
+func sweepEvery(o *Options) time.Duration {
+	every := time.Second
+	for _, d := range []time.Duration{o.PingInterval, o.PingTimeout, o.WriteTimeout} {
+		if d > 0 {
+			every = min(every, d/20)
+		}
+	}
+	return max(every, time.Millisecond)
+}
+
+// sweep looks after every socket.
+func (h *Handler) sweep() {
+	h.mu.Lock()
+	all := h.sweeper.spare[:0]
+	for s := range h.sockets {
+		all = append(all, s)
+	}
+	h.mu.Unlock()
+	now := time.Now()
+	for _, s := range all {
+		s.sweep(now)
+	}
+	clear(all)
+	h.sweeper.spare = all
+	h.mu.Lock()
+	if len(h.sockets) > 0 {
+		h.sweeper.timer.Reset(h.sweeper.every)
+	} else {
+		h.sweeper.timer = nil
+	}
+	h.mu.Unlock()
+}
+
+// sweep ends a socket whose time is up, and pings its client.
+func (s *Socket) sweep(now time.Time) {
+	c, o, st := s.conn, &s.h.opts, &s.swept
+	c.mu.Lock()
+	state, closeBy, queued, wrote := c.state, c.closeBy, c.queued, c.wrote
+	c.mu.Unlock()
+	if state != connOpen {
+		if state == connClosing && !now.Before(closeBy) {
+			c.hangUp(true)
+		}
+		return
+	}
+	if c.seen.Swap(false) || !c.reading.Load() {
+		st.heard = now
+	}
+	if queued == 0 || wrote != st.wrote {
+		st.wrote, st.progress = wrote, now
+	}
+	switch expires := s.identity.Expires; {
+	case !expires.IsZero() && !now.Before(expires):
+		s.end(&CloseError{Code: CloseUnauthenticated, Reason: "credential expired"}, false)
+	case o.WriteTimeout > 0 && now.Sub(st.progress) >= o.WriteTimeout:
+		s.end(&CloseError{Code: CloseTimeout, Reason: "no progress in writing"}, true)
+	case o.PingInterval > 0 && o.PingTimeout > 0 && now.Sub(st.heard) >= o.PingInterval+o.PingTimeout:
+		s.end(&CloseError{Code: CloseTimeout, Reason: "no sign of life"}, true)
+	case o.PingInterval > 0 && !now.Before(st.ping):
+		st.ping = now.Add(o.PingInterval)
+		c.control(framePing, "")
+	}
+}
+
+// startSweep begins a socket's life in the eyes of the sweeper. The first ping comes after a random part of the interval, so
+// that clients which came together don't answer together for ever.
+func (st *sweepState) start(o *Options) {
+	now := time.Now()
+	*st = sweepState{heard: now, progress: now}
+	if o.PingInterval > 0 {
+		st.ping = now.Add(rand.N(o.PingInterval))
+	}
+}
+
+// corkTime is how long what a handler sends may gather.
+const corkTime = time.Millisecond
+
+// corks are the corked conns of a Handler: those whose handlers are at work. One timer, armed only while there are any,
+// uncorks them all, so that what a slow handler sent goes out.
+type corks struct {
+	hub *Hub
+
+	mu    sync.Mutex // guards following; taken after a conn's
+	list  []*conn
+	timer *time.Timer
+	armed bool
+}
+
+func (k *corks) add(c *conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.corkSlot > 0 {
+		return
+	}
+	k.hub.bursts.Add(1)
+	k.list = append(k.list, c)
+	c.corkSlot = len(k.list)
+	if k.armed {
+		return
+	}
+	k.armed = true
+	if k.timer == nil {
+		k.timer = time.AfterFunc(corkTime, k.fire)
+	} else {
+		k.timer.Reset(corkTime)
+	}
+}
+
+func (k *corks) remove(c *conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.corkSlot == 0 {
+		return
+	}
+	k.hub.bursts.Add(-1)
+	last := k.list[len(k.list)-1]
+	k.list[c.corkSlot-1], last.corkSlot = last, c.corkSlot
+	k.list[len(k.list)-1] = nil
+	k.list = k.list[:len(k.list)-1]
+	c.corkSlot = 0
+}
+
+// fire uncorks what is corked. A burst that has just begun may lose its cork early: at most once in corkTime.
+func (k *corks) fire() {
+	k.mu.Lock()
+	all := append([]*conn(nil), k.list...)
+	if k.armed = len(all) > 0; k.armed {
+		k.timer.Reset(corkTime)
+	}
+	k.mu.Unlock()
+	for _, c := range all {
+		c.uncork()
+	}
+	if len(all) > 0 {
+		k.hub.kick()
+	}
+}

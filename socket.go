@@ -1,0 +1,311 @@
+package wsctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Socket is one client. All methods may be called from any goroutine.
+type Socket struct {
+	h        *Handler
+	conn     *conn
+	id       string
+	identity Identity
+	root     context.Context // of Options.Context
+	current  atomic.Pointer[controller]
+
+	mu       sync.Mutex // guards following
+	ended    *CloseError
+	ctx      context.Context // made when asked for
+	cancel   context.CancelCauseFunc
+	stopRoot func() bool // ends the watch on root
+	onClose  []func(error)
+	inbox    inbox
+	finished bool // the hooks of the end have their turn, or had it
+
+	swept  sweepState
+	deaf   bool    // of the reader alone: Shutdown takes nothing more
+	faults *faults // of the reader alone; nil: none yet
+
+	logSince   time.Time // guarded by mu, as the next two: of logClient
+	logged     int
+	logOmitted int
+
+	rooms []membership // guarded by the hub's mu
+	left  bool         // guarded by the hub's mu: it has left everything
+}
+
+// ID returns a random name of the socket, unique on all nodes. It is no secret.
+func (s *Socket) ID() string { return s.id }
+
+// Hub returns the hub of the socket's handler.
+func (s *Socket) Hub() *Hub { return s.h.hub }
+
+// Identity returns what Options.Authenticate found, or the zero Identity.
+func (s *Socket) Identity() Identity { return s.identity }
+
+// Context returns a context that carries the values of Options.Context and is done when the socket ends, with a
+// [*CloseError] as its [context.Cause].
+func (s *Socket) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		// The root's end ends the socket, which ends this context with its cause.
+		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(s.root))
+		if s.ended != nil {
+			s.cancel(s.ended)
+		}
+	}
+	return s.ctx
+}
+
+// Send queues a message and never blocks; nil data leaves data out. The error is [ErrClosed], [ErrSlow] (the message doesn't
+// fit Options.SendBuffer beside what is queued, and the socket is closing with [CloseSlow]), that of data which can't be
+// encoded, or of a type that is empty, longer than 128 bytes, not UTF-8, or begins with $. No error means that the message
+// was queued, not that the client has it.
+func (s *Socket) Send(typ string, data any) error {
+	if err := checkType(typ); err != nil {
+		return err
+	}
+	b := getBuffer()
+	b.Write(zeros[:headRoom])
+	if err := appendMessage(b, typ, 0, data); err != nil {
+		putBuffer(b)
+		return err
+	}
+	err := s.sendPayload(b.Bytes())
+	putBuffer(b)
+	return err
+}
+
+// sendPayload frames b, which begins with headRoom free bytes, and sends it.
+func (s *Socket) sendPayload(b []byte) error {
+	if s.conn.deflate {
+		if f := deflateFrame(b); f != nil {
+			return s.sendFrame(f)
+		}
+	}
+	return s.sendFrame(frame(b, frameText))
+}
+
+// sendFrame sends a frame after what was sent to s's rooms before.
+func (s *Socket) sendFrame(f []byte) error {
+	s.h.hub.settle(s)
+	err := s.conn.send(f)
+	if err == ErrSlow {
+		s.end(errSlowClose, false)
+	}
+	return err
+}
+
+var errSlowClose = &CloseError{Code: CloseSlow, Reason: "too slow"}
+
+// pushed does what is left to do after a push.
+func (s *Socket) pushed(flush bool, err error) {
+	if err == ErrSlow {
+		s.end(errSlowClose, false)
+	} else if flush {
+		s.conn.flush()
+	}
+}
+
+// Call would ask the client and wait for its answer. No client understands that yet: it fails at once, with an error that
+// is no [*Error].
+func (s *Socket) Call(ctx context.Context, typ string, data, reply any) error {
+	if err := checkType(typ); err != nil {
+		return err
+	}
+	return errPlain
+}
+
+var errPlain = errors.New("wsctl: the client can't be called: it doesn't speak wsctl.v1")
+
+// Join adds the socket to a room: 1 to 128 bytes. What is sent to the room after Join has returned reaches it. To join twice
+// is to join once. The error is [ErrClosed], or that of a bad name.
+func (s *Socket) Join(room string) error {
+	r := s.h.hub.Room(room)
+	if err := r.check(); err != nil {
+		return err
+	}
+	return s.h.hub.join(s, r.key)
+}
+
+// Leave takes the socket out of a room. What is sent to the room after Leave has returned doesn't reach it.
+func (s *Socket) Leave(room string) { s.h.hub.leave(s, roomKey{kindRoom, room}) }
+
+// Rooms returns the names of the rooms that the socket is in, sorted; after its end, of those that it was in.
+func (s *Socket) Rooms() []string { return s.h.hub.roomsOf(s) }
+
+// Close sends what is queued, then closes with a code, 1000 or 3000 to 4999, and a reason of at most 123 bytes of UTF-8. It
+// doesn't wait. The socket has ended when it returns: its context is done, its rooms are left, messages whose handling has
+// not begun are dropped. The error is [ErrClosed], or that of a bad code or reason.
+func (s *Socket) Close(code int, reason string) error {
+	if err := checkClose(code, reason); err != nil {
+		return err
+	}
+	if !s.end(&CloseError{Code: code, Reason: reason}, false) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// checkClose returns the error of what Close doesn't take.
+func checkClose(code int, reason string) error {
+	if code != CloseNormal && (code < 3000 || code > 4999) {
+		return fmt.Errorf("wsctl: close code %d: an application closes with 1000 or 3000 to 4999", code)
+	}
+	if cutReason(reason) != reason {
+		return fmt.Errorf("wsctl: a close reason of %d bytes: it must be UTF-8 of at most 123", len(reason))
+	}
+	return nil
+}
+
+// sendable is how a returned CloseError goes out: with a code that Close takes, or one of RFC 6455 that tells the client
+// what to do. Any other would be a lie on the wire, or mustn't stand there.
+func (s *Socket) sendable(ce *CloseError) *CloseError {
+	code := ce.Code
+	switch code {
+	case CloseGoingAway, closePolicy, CloseInternal, closeRestart, closeTryAgain:
+	default:
+		if checkClose(code, "") != nil {
+			s.h.log().Error("wsctl: a CloseError whose code can't be sent: 1011 is sent instead", "code", code, "socket", s.id)
+			code = CloseInternal
+		}
+	}
+	return &CloseError{Code: code, Reason: cutReason(ce.Reason)}
+}
+
+// OnClose adds a function to run when the socket has ended and [Closer] was told, last added first. If the socket has
+// ended already, fn is called at once. Its argument is that of OnClose.
+func (s *Socket) OnClose(fn func(err error)) {
+	s.mu.Lock()
+	if ended := s.ended; ended != nil {
+		s.mu.Unlock()
+		fn(ended)
+		return
+	}
+	s.onClose = append(s.onClose, fn)
+	s.mu.Unlock()
+}
+
+// SetController gives messages whose handling starts from now on to c, a struct or a pointer to one as for [New]; nil
+// ignores them, and calls fail with [CodeNotFound]. The error is the text with which New would panic.
+func (s *Socket) SetController(c any) error {
+	if c == nil {
+		s.current.Store(nil)
+		return nil
+	}
+	bound, err := s.h.tables.bind(c)
+	if err != nil {
+		return err
+	}
+	s.current.Store(bound)
+	return nil
+}
+
+// end ends the socket, once: the hub forgets it, its context is done, the peer is told. What was read whole and waits is
+// still handled if keep, as when the peer has gone; else dropped.
+func (s *Socket) end(ce *CloseError, keep bool) bool {
+	s.mu.Lock()
+	if s.ended != nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.ended = ce
+	cancel, stopRoot, opened := s.cancel, s.stopRoot, s.inbox.opened
+	s.endInbox(keep)
+	s.mu.Unlock()
+
+	if opened {
+		s.h.countClosed(ce.Code)
+	}
+	if stopRoot != nil {
+		stopRoot()
+	}
+	s.h.hub.exit(s)
+	if cancel != nil {
+		cancel(ce)
+	}
+	if ce.Code != CloseAbnormal {
+		s.conn.close(ce.Code, ce.Reason)
+	}
+	s.settle()
+	return true
+}
+
+// settle does what waits for the socket's last method to return: the end of one that is to stop, the hooks of one that
+// has ended.
+func (s *Socket) settle() {
+	s.mu.Lock()
+	if s.inbox.busy() {
+		s.mu.Unlock()
+		return
+	}
+	stop := s.ended == nil && s.inbox.stopping
+	finish := s.ended != nil && !s.finished
+	if finish {
+		s.finished = true
+		s.conn.refs.Add(1)
+	}
+	s.mu.Unlock()
+	switch {
+	case stop:
+		s.end(errShutdown, false)
+	case finish:
+		go s.finish()
+	}
+}
+
+// stop ends the socket when its methods have returned; nothing more is taken from the client.
+func (s *Socket) stop() {
+	s.mu.Lock()
+	s.inbox.stopping = true
+	s.mu.Unlock()
+	s.settle()
+}
+
+// finish tells everybody who wants to know that the socket has ended.
+func (s *Socket) finish() {
+	defer s.conn.release()
+	err := s.ended // set before, never changed
+	if s.inbox.opened {
+		current := s.current.Load()
+		s.tell(current, err)
+		if !current.same(s.h.controller) {
+			s.tell(s.h.controller, err)
+		}
+	}
+	for {
+		s.mu.Lock()
+		n := len(s.onClose)
+		if n == 0 {
+			s.mu.Unlock()
+			return
+		}
+		fn := s.onClose[n-1]
+		s.onClose = s.onClose[:n-1]
+		s.mu.Unlock()
+		_ = s.guard("OnClose", func() error { fn(err); return nil })
+	}
+}
+
+// tell calls OnClose of a controller that has it.
+func (s *Socket) tell(c *controller, err error) {
+	if c != nil && c.closer != nil {
+		_ = s.guard("OnClose", func() error { c.closer.OnClose(s, err); return nil }) // a panic is logged
+	}
+}
+
+// open asks OnOpen.
+func (s *Socket) open(r *http.Request) error {
+	opener := s.h.controller.opener
+	if opener == nil {
+		return nil
+	}
+	return s.guard("OnOpen", func() error { return opener.OnOpen(s, r) })
+}

@@ -1,0 +1,242 @@
+package wsctl
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/gorilla/websocket"
+)
+
+// ServeHTTP upgrades the request and returns once the socket is open (upgrade, Authenticate, OnOpen) or refused; the
+// connection lives on. Middleware around it so sees only the handshake; see the package comment.
+//
+// Refused are, in this order: what is no WebSocket handshake (426, 400, 405), pages of other origins (403), everybody while
+// MaxConns is reached or after Shutdown has begun (503), whom Authenticate refuses (401, 403, 429, 500), and, by close code
+// after the upgrade, whom OnOpen refuses.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case !websocket.IsWebSocketUpgrade(r):
+		w.Header().Set("Upgrade", "websocket") // RFC 9110, section 15.5.22
+		w.Header().Set("Connection", "Upgrade")
+		h.refuse(w, http.StatusUpgradeRequired, "This is a WebSocket.")
+		return
+	case !h.originAllowed(r):
+		h.log().Warn("wsctl: refused a page of another origin; Options.Origins would allow it", "origin", r.Header.Get("Origin"), "host", r.Host)
+		h.refuse(w, http.StatusForbidden, "This origin is not allowed.")
+		return
+	case !h.reserve():
+		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
+		return
+	}
+	s := h.newSocket()
+	if !h.authenticate(w, r, s) || !h.upgrade(w, r, s) {
+		h.unreserve(s)
+		return
+	}
+	h.open(s, r)
+}
+
+// refuse answers a handshake.
+func (h *Handler) refuse(w http.ResponseWriter, status int, text string) {
+	h.refused.Add(1)
+	http.Error(w, text, status)
+}
+
+// originAllowed tells whether a page of the request's Origin may connect: one of the same host, or of Options.Origins.
+// Browsers enforce no same-origin policy for WebSockets (RFC 6455, section 10.2).
+func (h *Handler) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	if u.Host != "" && strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	for _, pattern := range h.opts.Origins {
+		if pattern == "*" {
+			return true
+		}
+		if ok, _ := path.Match(strings.ToLower(pattern), strings.ToLower(u.Host)); ok && u.Host != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// newSocket returns a Socket without a connection.
+func (h *Handler) newSocket() *Socket {
+	s := &Socket{h: h, id: rand.Text(), root: context.Background()}
+	s.inbox.opening = true
+	s.current.Store(h.controller)
+	return s
+}
+
+// authenticate asks Options.Authenticate, and refuses whom it refuses.
+func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request, s *Socket) bool {
+	if h.opts.Authenticate == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), h.opts.HandshakeTimeout)
+	defer cancel()
+	err := s.guard("Authenticate", func() (err error) {
+		s.identity, err = h.opts.Authenticate(ctx, r, bearer(r))
+		return err
+	})
+	if err == nil && len(s.identity.User) > maxName {
+		err = fmt.Errorf("wsctl: Authenticate gave a User of %d bytes: at most %d are allowed", len(s.identity.User), maxName)
+	}
+	if err == nil {
+		return true
+	}
+	var seen *Error
+	status := http.StatusInternalServerError
+	if errors.As(err, &seen) {
+		status = refusals[seen.Code].status
+	}
+	if status == 0 || seen == nil {
+		if err != errPanicked {
+			h.log().Error("wsctl: Authenticate failed", "error", err)
+		}
+		h.refuse(w, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
+		return false
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
+	}
+	h.refuse(w, status, seen.Message)
+	return false
+}
+
+// refusals are the codes with which Authenticate and OnOpen refuse: the HTTP status before the upgrade, the close code after
+// it.
+var refusals = map[string]struct{ status, close int }{
+	CodeUnauthenticated: {http.StatusUnauthorized, CloseUnauthenticated},
+	CodeForbidden:       {http.StatusForbidden, CloseForbidden},
+	CodeTooMany:         {http.StatusTooManyRequests, CloseTooMany},
+}
+
+// bearer returns the token of RFC 6750, section 2.1.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// upgrade answers the handshake; the answer waits in the conn's queue, until the hub knows the socket.
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, s *Socket) bool {
+	if h.opts.Context != nil {
+		if err := s.guard("Options.Context", func() error { s.root = h.opts.Context(r); return nil }); err != nil || s.root == nil {
+			h.log().Error("wsctl: Options.Context gave no context")
+			h.refuse(w, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
+			return false
+		}
+	}
+	hijack := &hijacker{ResponseWriter: w, s: s}
+	ws, err := h.upgrader.Upgrade(hijack, r, nil)
+	if err != nil {
+		h.refused.Add(1)
+		if hijack.err != nil {
+			h.log().Error("wsctl: the connection can't be taken over from the HTTP server: a middleware hides http.Hijacker "+
+				"(http.TimeoutHandler does, and can't work with WebSockets), or this is HTTP/2", "error", hijack.err)
+		}
+		return false
+	}
+	ws.SetPingHandler(func(payload string) error { s.conn.control(framePong, payload); return nil })
+	ws.SetPongHandler(func(string) error { return nil })
+	ws.SetCloseHandler(func(int, string) error { return nil }) // the reader answers
+	s.conn.ws = ws
+	return true
+}
+
+// hijacker gives gorilla a connection of ours. It finds the server's through wrappers that have only Unwrap, which gorilla
+// doesn't look for.
+type hijacker struct {
+	http.ResponseWriter
+	s   *Socket
+	err error
+}
+
+func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, brw, err := http.NewResponseController(j.ResponseWriter).Hijack()
+	if err != nil {
+		j.err = err
+		return nil, nil, err
+	}
+	j.s.conn = newConn(nc, j.s.h, j.s)
+	return j.s.conn, brw, nil
+}
+
+// writeBuffers satisfies gorilla, which would else keep a buffer for each connection's writes; it makes none of them.
+var writeBuffers sync.Pool
+
+func newUpgrader(o *Options) *websocket.Upgrader {
+	return &websocket.Upgrader{
+		ReadBufferSize:    512,
+		WriteBufferPool:   &writeBuffers,
+		EnableCompression: o.Compression,
+		CheckOrigin:       func(*http.Request) bool { return true }, // checked
+	}
+}
+
+// open makes an upgraded socket known, asks OnOpen, and starts the reader.
+func (h *Handler) open(s *Socket, r *http.Request) {
+	h.hub.enter(s)
+	stopping := h.admit(s)
+	s.conn.startCork()
+	if s.root.Done() != nil {
+		stop := context.AfterFunc(s.root, func() { s.end(errShutdown, false) })
+		s.mu.Lock()
+		s.stopRoot = stop
+		s.mu.Unlock()
+	}
+	err := s.open(r)
+
+	s.mu.Lock()
+	s.inbox.opening = false
+	s.inbox.opened = err == nil
+	s.inbox.stopping = s.inbox.stopping || stopping
+	ended := s.ended
+	s.mu.Unlock()
+	if err != nil {
+		h.refused.Add(1)
+		s.end(h.refusal(s, err), false)
+	} else {
+		h.opened.Add(1)
+		if ended != nil { // while OnOpen was asked
+			h.countClosed(ended.Code)
+		}
+	}
+	s.endBurst()
+	s.settle()
+	go s.conn.read()
+}
+
+// refusal is how an error of OnOpen closes the socket.
+func (h *Handler) refusal(s *Socket, err error) *CloseError {
+	var ce *CloseError
+	var seen *Error
+	switch {
+	case errors.As(err, &ce):
+		return s.sendable(ce)
+	case errors.As(err, &seen) && refusals[seen.Code].close != 0:
+		return &CloseError{Code: refusals[seen.Code].close, Reason: cutReason(seen.Message)}
+	case err != errPanicked:
+		h.log().Error("wsctl: OnOpen failed", "socket", s.id, "error", err)
+	}
+	return &CloseError{Code: CloseInternal}
+}

@@ -1,0 +1,279 @@
+package wsctl
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Optional interfaces of controllers. Errors are treated as those of methods.
+type (
+	// Opener is asked of the controller given to [New], after the upgrade, before the first message. The socket is already
+	// a member of Hub.Everyone and of its user's room. An error refuses the socket: a [*CloseError] with its code, an
+	// [*Error] of [CodeUnauthenticated], [CodeForbidden] or [CodeTooMany] with 4401, 4403 or 4429; any other is logged and
+	// refuses with [CloseInternal]. r must not be used after the return. Send, Join and SetController work; Socket.Call
+	// fails.
+	Opener interface {
+		OnOpen(s *Socket, r *http.Request) error
+	}
+	// Closer is told once, when the socket's last method has returned: the socket's controller of that time, then the
+	// one given to [New] if it is another. err is that of context.Cause(s.Context()), a [*CloseError]. s.Rooms still
+	// answers; s gets nothing more. After a refusal it isn't told; functions given to s.OnClose are.
+	Closer interface {
+		OnClose(s *Socket, err error)
+	}
+	// Fallback gets the messages of types that have no method. Without it they are logged and ignored, and calls fail
+	// with [CodeNotFound].
+	Fallback interface {
+		OnUnknown(ctx context.Context, s *Socket, m Message) (any, error)
+	}
+)
+
+// Message is a message as received. Data is valid until the method or middleware returns.
+type Message struct {
+	Type string
+	ID   int64           // 0: not a call
+	Data json.RawMessage // nil: absent
+}
+
+// MessageFunc handles a message. The result answers a call; nil: without data.
+type MessageFunc func(ctx context.Context, s *Socket, m Message) (any, error)
+
+// Handler serves WebSockets and routes each message to the method of its type on a controller. All methods may be called
+// from any goroutine.
+type Handler struct {
+	opts       Options
+	hub        *Hub
+	controller *controller
+	tables     *tables
+	chain      MessageFunc // middleware round dispatch; nil: there is none
+	upgrader   *websocket.Upgrader
+	waitLimit  int // bytes of messages of one socket that wait while a method runs
+	corks      corks
+
+	received, sent, opened, refused, panics, badMessages atomic.Uint64
+	calls                                                atomic.Int64
+
+	mu       sync.Mutex // guards following
+	conns    int        // reserved, from before Authenticate until the connection is gone
+	sockets  map[*Socket]struct{}
+	closed   map[int]uint64
+	sweeper  sweeper
+	stopping bool
+	empty    chan struct{} // made by Shutdown, closed when no conn is left
+}
+
+// New returns a Handler for controller, a struct or a pointer to one. A method is a route, called for messages of its type,
+// if and only if it takes a *[Socket]:
+//
+//	func (c *T) Name([ctx context.Context,] s *Socket [, in In]) [out Out] [, err error]
+//
+// No other method can be reached by a client: not Run(ctx), nor String, nor those of an embedded *sql.DB. Methods of one
+// socket run one after the other, those of different sockets at the same time, on one controller.
+//
+// New panics, like [http.ServeMux.Handle], with one message that names every method (file:line) and option that is wrong.
+// Nil opts is the zero Options; opts is copied.
+func New(controller any, opts *Options) *Handler {
+	o, problems := opts.withDefaults()
+	h := &Handler{
+		opts:      o,
+		hub:       o.Hub,
+		tables:    newTables(o.TypeName),
+		upgrader:  newUpgrader(&o),
+		waitLimit: max(64<<10, o.MaxMessage),
+		sockets:   make(map[*Socket]struct{}),
+		closed:    make(map[int]uint64),
+	}
+	h.corks.hub = h.hub
+	h.sweeper.every = sweepEvery(&o)
+	for i, c := range append([]any{controller}, o.Controllers...) {
+		if err := h.tables.declare(c); err != nil {
+			problems = append(problems, strings.TrimPrefix(err.Error(), "wsctl: "))
+		} else if i == 0 {
+			h.controller, _ = h.tables.bind(c)
+		}
+	}
+	if len(problems) > 0 {
+		panic("wsctl: New: " + strings.Join(problems, "\n"))
+	}
+	if n := len(o.Middleware); n > 0 {
+		h.chain = func(ctx context.Context, s *Socket, m Message) (any, error) {
+			return h.dispatch(ctx, s, envelope{typ: []byte(m.Type), id: m.ID, data: m.Data})
+		}
+		for i := n - 1; i >= 0; i-- {
+			h.chain = o.Middleware[i](h.chain)
+		}
+	}
+	return h
+}
+
+// dispatch hands a message to the method of its type.
+func (h *Handler) dispatch(ctx context.Context, s *Socket, e envelope) (any, error) {
+	c := s.current.Load()
+	if r := c.route(e.typ); r != nil {
+		return r.call(c, ctx, s, e.data)
+	}
+	typ := string(e.typ)
+	if c == nil {
+		return nil, &Error{Code: CodeNotFound, Message: fmt.Sprintf("no method %q", typ)}
+	}
+	if c.fallback != nil {
+		return c.fallback.OnUnknown(ctx, s, Message{Type: typ, ID: e.id, Data: e.data})
+	}
+	hint := ""
+	if e.id != 0 {
+		if near := c.nearest(typ); near != "" {
+			hint = fmt.Sprintf("; did you mean %q?", near)
+		}
+	}
+	return nil, &Error{Code: CodeNotFound, Message: fmt.Sprintf("no method %q%s", typ, hint)}
+}
+
+// Hub returns Options.Hub, or the handler's own.
+func (h *Handler) Hub() *Hub { return h.hub }
+
+// Routes returns every exported method of the controllers known at New: those that clients can call with their Type, the
+// others with the Reason why not. Its order is stable, and so is the text of each: print them into a golden file, and a
+// review shows every change of what clients may call.
+func (h *Handler) Routes() []Route { return h.tables.routes() }
+
+func (h *Handler) log() *slog.Logger {
+	if h.opts.Logger != nil {
+		return h.opts.Logger
+	}
+	return slog.Default()
+}
+
+// Stats is a snapshot of a [Handler].
+type Stats struct {
+	// Of now.
+	Sockets     int // open
+	Rooms       int // of the hub, with members
+	Calls       int // read and not answered
+	QueuedBytes int // to be written
+
+	// Since New.
+	Opened      uint64         // sockets that OnOpen agreed to
+	Refused     uint64         // handshakes and sockets that were not
+	Received    uint64         // messages
+	Sent        uint64         // messages that were queued for a socket
+	Panics      uint64         // of methods, hooks and marshalers
+	BadMessages uint64         // that broke the protocol
+	Closed      map[int]uint64 // sockets by close code
+}
+
+// Stats returns a snapshot. To time methods, use a Middleware.
+func (h *Handler) Stats() Stats {
+	st := Stats{
+		Rooms:       h.hub.count(),
+		Calls:       int(h.calls.Load()),
+		Opened:      h.opened.Load(),
+		Refused:     h.refused.Load(),
+		Received:    h.received.Load(),
+		Sent:        h.sent.Load(),
+		Panics:      h.panics.Load(),
+		BadMessages: h.badMessages.Load(),
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	st.Closed = maps.Clone(h.closed)
+	for s := range h.sockets {
+		if s.conn.queuedBytes(&st.QueuedBytes) {
+			st.Sockets++
+		}
+	}
+	return st
+}
+
+func (h *Handler) countClosed(code int) {
+	h.mu.Lock()
+	h.closed[code]++
+	h.mu.Unlock()
+}
+
+// reserve takes a place among MaxConns.
+func (h *Handler) reserve() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopping || h.opts.MaxConns > 0 && h.conns >= h.opts.MaxConns {
+		return false
+	}
+	h.conns++
+	return true
+}
+
+// admit puts a socket under the eyes of the sweeper. It tells whether Shutdown has begun meanwhile.
+func (h *Handler) admit(s *Socket) (stopping bool) {
+	s.swept.start(&h.opts)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sockets[s] = struct{}{}
+	if h.sweeper.timer == nil {
+		h.sweeper.timer = time.AfterFunc(h.sweeper.every, h.sweep)
+	}
+	return h.stopping
+}
+
+// unreserve gives the place of a socket back: nothing of it is left.
+func (h *Handler) unreserve(s *Socket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.sockets, s)
+	if h.conns--; h.conns == 0 && h.empty != nil {
+		close(h.empty)
+		h.empty = nil
+	}
+}
+
+// gone is what the last goroutine of the socket's conn calls.
+func (s *Socket) gone() { s.h.unreserve(s) }
+
+// Shutdown refuses new sockets (503), takes no more messages, lets those that were taken be handled and answered, and closes
+// each socket with [CloseGoingAway] when its last method has returned. It waits until all connections and goroutines of h
+// are gone, and then returns nil. When ctx ends first, it cancels the methods that still run, drops all connections, and
+// returns ctx's error.
+//
+// Call it and wait: http.Server.Shutdown neither closes sockets nor waits for functions given to RegisterOnShutdown.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	h.mu.Lock()
+	h.stopping = true
+	if h.conns > 0 && h.empty == nil {
+		h.empty = make(chan struct{})
+	}
+	empty := h.empty
+	h.mu.Unlock()
+	for _, s := range h.all() {
+		s.stop()
+	}
+	if empty != nil {
+		select {
+		case <-empty:
+		case <-ctx.Done():
+			for _, s := range h.all() {
+				s.end(errShutdown, false)
+				s.conn.hangUp(true)
+			}
+			return ctx.Err()
+		}
+	}
+	return h.hub.settled(ctx)
+}
+
+var errShutdown = &CloseError{Code: CloseGoingAway, Reason: "shutting down"}
+
+// all returns the sockets whose connections are not gone.
+func (h *Handler) all() []*Socket {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.sockets))
+}
