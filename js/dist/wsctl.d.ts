@@ -1,4 +1,4 @@
-// js/src 4336996b6116f2350c55f00740b83291662423e1c78cec86fbd00fd55ba816bb
+// js/src 4ea4c119d91c936b740fb29ebfef20591e3b4e3223deddcd02d9ae6ff47fccc8
 /// <reference lib="esnext.disposable" />
 /**
  * ErrorCode says what went wrong with a call. These are the protocol's own; an application may add others.
@@ -53,7 +53,7 @@ export interface CloseInfo {
     /** The close code; 1006 for a connection that was lost or couldn't be made, 4408 for one that took too long. */
     readonly code: number;
     readonly reason: string;
-    /** Whether the connection had been open. False: an attempt to connect failed. */
+    /** Whether the connection had been open. False: an attempt to connect failed, or the client was closed meanwhile. */
     readonly opened: boolean;
     /** Whether the client connects again by itself. False: it stays closed until connect() is called. */
     readonly reconnect: boolean;
@@ -64,7 +64,10 @@ export interface CloseInfo {
 export interface LocalEvents {
     /** The connection is open, what was queued has been written. */
     open: null;
-    /** A connection ended, or an attempt to connect failed. */
+    /**
+     * The connection was lost, or the first attempt to connect failed: told once, not for each attempt that fails after
+     * it, and once more when there are to be no more attempts.
+     */
     close: CloseInfo | null;
     /** Something went wrong that no promise tells: queued messages were dropped, or a url function failed. */
     error: WsError;

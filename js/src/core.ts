@@ -102,6 +102,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
   private _timer?: ReturnType<typeof setTimeout>; // of the state: limit of connecting, stable after, next attempt
   private _ears?: AbortController; // ends the listeners on the page
   private _tries = 0; // attempts since the last good connection
+  private _told = false; // `close` was told, and no `open` since
   private _refused = new Set<number>(); // codes that allow one more attempt, and had it
   private _listeners = new Map<string, Set<Listener>>();
   private _queue: Outgoing[] = []; // not written yet, oldest first
@@ -265,6 +266,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
       this._tries = 0;
       this._refused.clear();
     });
+    this._told = false;
     const error = this._expire();
     while (this._queue[0] && this._write(this._queue[0])) this._queue.shift();
     this._emit('open', null);
@@ -317,7 +319,9 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
       this._ears = undefined;
       error = this._expire(Infinity, 'unavailable');
     }
-    this._emit('close', { code, reason, opened, reconnect, delay: delay ?? 0 });
+    // Attempts that fail while the page knows that there is no connection are no news, until the last.
+    if (!this._told || !reconnect) this._emit('close', { code, reason, opened, reconnect, delay: delay ?? 0 });
+    this._told = reconnect;
     this._fail(error);
   }
 

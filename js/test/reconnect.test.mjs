@@ -56,8 +56,32 @@ test('open tells null, close tells what happened and what is next', () => {
   assert.deepEqual(told, [
     ['open', null],
     ['close', { code: 1011, reason: 'oops', opened: true, reconnect: true, delay: 600 }],
-    ['close', { code: 1006, reason: '', opened: false, reconnect: true, delay: 1100 }],
     ['close', { code: 1000, reason: '', opened: false, reconnect: false, delay: 0 }],
+  ]);
+});
+
+test('close is told once for a loss: attempts that fail are no news, a loss after open is', () => {
+  const client = make();
+  const told = log(client);
+  last().drop(); // the first attempt
+  for (let i = 0; i < 3; i++) {
+    tick(1e5);
+    last().drop();
+  }
+  tick(1e5);
+  last().accept();
+  last().drop();
+  tick(1e5);
+  last().drop();
+  client.close();
+  client.connect();
+  last().drop();
+  assert.deepEqual(told.map(([what, info]) => [what, info?.opened, info?.reconnect]), [
+    ['close', false, true],
+    ['open', undefined, undefined],
+    ['close', true, true],
+    ['close', false, false],
+    ['close', false, true],
   ]);
 });
 
@@ -232,7 +256,7 @@ test('maxAttempts: so many in a row, then it is final until connect()', () => {
     tick(1e5);
   }
   assert.equal(dials(), 3);
-  assert.deepEqual(told.map(([, info]) => info.reconnect), [true, true, false]);
+  assert.deepEqual(told.map(([, info]) => info.reconnect), [true, false]);
   client.connect();
   last().drop();
   assert.equal(client.state, 'waiting');
