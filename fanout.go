@@ -145,6 +145,10 @@ func (h *Hub) deliver(touched []*conn) []*conn {
 				continue
 			}
 			flush, err := m.s.conn.push(b, m.since, whole)
+			for err == errFlushFirst {
+				m.s.conn.flush()
+				flush, err = m.s.conn.push(b, m.since, whole)
+			}
 			if flush && err == nil && len(h.inflight) > 1 {
 				touched = append(touched, m.s.conn)
 				continue
@@ -193,7 +197,20 @@ func (h *Hub) settle(s *Socket) {
 	s.pushed(flush, err)
 }
 
+// settleLocked is settle with mu held. It lets go of mu where the queue must be written before it takes more.
 func (h *Hub) settleLocked(s *Socket) (flush bool, err error) {
+	for {
+		flush, err = h.pushLocked(s)
+		if err != errFlushFirst {
+			return flush, err
+		}
+		h.mu.Unlock()
+		s.conn.flush()
+		h.mu.Lock()
+	}
+}
+
+func (h *Hub) pushLocked(s *Socket) (flush bool, err error) {
 	for _, list := range [2][]*batch{h.inflight, h.pending} {
 		for _, b := range list {
 			i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room == b.room })

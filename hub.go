@@ -159,14 +159,12 @@ func (h *Hub) joinLocked(s *Socket, key roomKey) {
 // leave takes s out of a room. What was sent to the room before still reaches it.
 func (h *Hub) leave(s *Socket, key roomKey) {
 	h.mu.Lock()
-	i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room.key == key })
-	if i < 0 || s.left {
-		h.mu.Unlock()
-		return
-	}
 	flush, err := h.settleLocked(s)
-	h.leaveLocked(s, s.rooms[i].room)
-	s.rooms = slices.Delete(s.rooms, i, i+1)
+	i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room.key == key })
+	if i >= 0 && !s.left {
+		h.leaveLocked(s, s.rooms[i].room)
+		s.rooms = slices.Delete(s.rooms, i, i+1)
+	}
 	h.mu.Unlock()
 	s.pushed(flush, err)
 }
@@ -181,10 +179,10 @@ func (h *Hub) leaveLocked(s *Socket, r *room) {
 func (h *Hub) exit(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	_, _ = h.settleLocked(s) // s is ending: what it got goes out with its close frame
 	if s.left || h.sockets[s.id] != s {
 		return
 	}
-	_, _ = h.settleLocked(s) // s is ending: what it got goes out with its close frame
 	for _, m := range s.rooms {
 		h.leaveLocked(s, m.room)
 	}

@@ -379,7 +379,7 @@ func (s *Socket) logFailure(e envelope, err error) {
 	var client *Error
 	switch {
 	case err == errPanicked: // logged
-	case errors.As(err, &client), errors.Is(err, context.Canceled):
+	case errors.As(err, &client), errors.Is(err, context.Canceled), errors.Is(err, ErrClosed), errors.Is(err, ErrSlow):
 		s.logClient("wsctl: message failed", "type", string(e.typ), "error", err)
 	default:
 		s.h.log().Error("wsctl: message failed", "type", string(e.typ), "id", e.id, "socket", s.id, "error", err)

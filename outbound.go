@@ -2,6 +2,7 @@ package wsctl
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -52,6 +53,11 @@ func (s segment) free() {
 func (c *conn) send(frame []byte) error {
 	c.mu.Lock()
 	err := c.admit(len(frame))
+	if err == errFlushFirst {
+		c.flushLocked()
+		c.mu.Lock()
+		err = c.admit(len(frame))
+	}
 	if err == nil {
 		c.enqueue(frame, false)
 		c.h.sent.Add(1)
@@ -66,43 +72,38 @@ func (c *conn) send(frame []byte) error {
 
 // push queues the messages of a batch that the conn hasn't taken and whose numbers are above since: whole, if it may have
 // them all, else one by one. It tells whether the caller has to flush: unlike send it never writes, so that it can be
-// called under the hub's lock.
+// called under the hub's lock. After errFlushFirst the caller flushes and pushes again.
 func (c *conn) push(b *batch, since uint64, whole frames) (flush bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since = max(since, c.settled)
-	last := b.last()
-	if since >= last {
-		return false, nil
-	}
-	c.settled = last
-	if since < b.first && whole.plain != nil {
-		if err = c.admitShared(whole.of(c)); err == nil {
-			c.h.sent.Add(uint64(len(b.frames)))
-		}
+	if f := whole.of(c); f != nil && since < b.first && len(f) <= c.h.opts.SendBuffer {
+		err = c.admitShared(f, b.last(), len(b.frames))
 	} else {
 		for i, f := range b.frames {
-			if b.first+uint64(i) <= since {
-				continue
+			if number := b.first + uint64(i); number > since && err == nil {
+				err = c.admitShared(f.of(c), number, 1)
 			}
-			if err = c.admitShared(f.of(c)); err != nil {
-				break
-			}
-			c.h.sent.Add(1)
 		}
 	}
-	flush = !c.writing && !c.flushing && (!c.corked || c.queued >= corkLimit)
+	flush = c.queued > 0 && !c.writing && !c.flushing && (!c.corked || c.queued >= corkLimit)
 	c.flushing = c.flushing || flush
 	return flush, err
 }
 
-func (c *conn) admitShared(frame []byte) error {
+// admitShared queues the hub's messages up to a number, if they fit. mu is held.
+func (c *conn) admitShared(frame []byte, number uint64, messages int) error {
 	err := c.admit(len(frame))
 	if err == nil {
 		c.enqueue(frame, true)
+		c.settled = number
+		c.h.sent.Add(uint64(messages))
 	}
 	return err
 }
+
+// errFlushFirst says that what is queued has not been tried to be written yet.
+var errFlushFirst = errors.New("wsctl: flush first")
 
 // control queues a ping or pong and writes it. One that finds the queue full is left out: its peer doesn't read, and
 // the sweeper will see to it.
@@ -125,10 +126,12 @@ func (c *conn) admit(n int) error {
 	switch {
 	case c.state != connOpen:
 		return ErrClosed
-	case c.queued > 0 && c.queued+n > c.h.opts.SendBuffer:
-		return ErrSlow
+	case c.queued == 0 || c.queued+n <= c.h.opts.SendBuffer:
+		return nil
+	case !c.writing:
+		return errFlushFirst
 	}
-	return nil
+	return ErrSlow
 }
 
 // enqueue appends a frame. A shared one is referred to if it is alone or large, else copied beside the others. mu is
