@@ -1,5 +1,5 @@
 // Smoke test against a real server: node smoke.mjs ws://localhost:42000/ws (or deno run -A, or bun).
-// The server has the starter's methods: hello_world, which answers with a message, and the call compute_gdc.
+// The server is examples/starter.
 import { Client, SimpleSocketHandler, MessageTypes, WsError } from '../dist/wsctl.js';
 
 const process = globalThis.process ?? (await import('node:process')).default;
@@ -43,7 +43,7 @@ const client = new Client(url, { plain: true });
 
 await test('opens, and writes before that what was sent earlier', async () => {
   const answer = event(client, 'hello_world');
-  client.send('hello_world');
+  client.send('hello');
   equal(client.state, 'connecting');
   await event(client, 'open');
   equal(client.state, 'open');
@@ -77,7 +77,7 @@ await test('url function, and the names of the template', async () => {
   const ws = new SimpleSocketHandler(async () => url);
   const open = event(ws, MessageTypes.WS_OPEN);
   const answer = event(ws, 'hello_world');
-  ws.bind(MessageTypes.WS_OPEN, () => ws.send('hello_world', ''));
+  ws.bind(MessageTypes.WS_OPEN, () => ws.send('hello', ''));
   equal(await open, null);
   equal(typeof (await answer), 'string');
   const closed = event(ws, MessageTypes.WS_CLOSE);
@@ -85,11 +85,14 @@ await test('url function, and the names of the template', async () => {
   equal(await closed, null);
 });
 await test('no server: attempts fail and go on', async () => {
-  const lost = new Client('ws://127.0.0.1:9999/', { plain: true, minDelay: 1 });
+  let attempts = 0;
+  const lost = new Client(() => (attempts++, 'ws://localhost:1/'), { plain: true, minDelay: 1 });
   const first = await event(lost, 'close');
   equal([first.code, first.opened, first.reconnect], [1006, false, true]);
-  await event(lost, 'close');
+  while (attempts < 3) await new Promise((done) => setTimeout(done, 20));
+  const last = event(lost, 'close');
   lost.close();
+  equal((await last).reconnect, false);
 });
 
 console.log(`${passed} passed, ${failed} failed`);
