@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -134,6 +136,31 @@ func BenchmarkCall(b *testing.B) {
 			}
 		})
 	}
+	// The same in turns, so that whatever else the machine does hits all of them: the ratio of the table's median to the
+	// others'.
+	b.Run("ratios", func(b *testing.B) {
+		times := make([][]time.Duration, len(ways))
+		for b.Loop() {
+			for i, way := range ways {
+				start := time.Now()
+				for range 100 {
+					out.Reset()
+					if err := way.call(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				times[i] = append(times[i], time.Since(start))
+			}
+		}
+		median := func(i int) float64 {
+			slices.Sort(times[i])
+			return float64(times[i][len(times[i])/2])
+		}
+		b.ReportMetric(0, "ns/op")
+		for i, way := range ways[1:] {
+			b.ReportMetric(median(0)/median(i+1), "table/"+way.name)
+		}
+	})
 }
 
 // listeners are the networks that broadcasts are benchmarked over.

@@ -18,6 +18,7 @@ import (
 // owner is what a conn reports to.
 type owner interface {
 	message(b *bytes.Buffer)            // on the reader: a whole text message; b is lent until it returns
+	heard()                             // on the reader: something has come
 	idle()                              // on the reader: all that was read is handled; it is about to wait for more
 	end(ce *CloseError, keep bool) bool // the connection is over; only the first call counts
 	gone()                              // nothing of the conn is left
@@ -123,6 +124,10 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		c.reading.Store(false)
 		if n > 0 {
 			c.seen.Store(true)
+			c.owner.heard()
+		}
+		if err == io.ErrUnexpectedEOF { // a TLS record is cut: not to be taken for a message that doesn't inflate
+			err = io.EOF
 		}
 		if c.chunk == nil || err != nil {
 			return n, err
@@ -164,8 +169,19 @@ func (c *conn) queuedBytes(n *int) bool {
 
 // read is the reader: it hands every message to the owner, until the connection ends.
 func (c *conn) read() {
-	defer c.release()
+	finished := false
+	defer func() {
+		if !finished { // a method has ended the goroutine by runtime.Goexit, as testing.T.FailNow does
+			c.owner.idle()
+			c.owner.end(&CloseError{Code: CloseInternal}, false)
+			c.hangUp(false)
+		}
+		c.release()
+	}()
 	err := c.readMessages()
+	if err == websocket.ErrReadLimit { // a length beyond 2^63-1, of which gorilla says nothing to the peer
+		c.fail(closeTooBig, "a frame's length is out of range")
+	}
 	c.owner.idle()
 	ce := &CloseError{Code: CloseAbnormal}
 	var peer *websocket.CloseError
@@ -178,6 +194,7 @@ func (c *conn) read() {
 	}
 	c.owner.end(ce, true)
 	c.hangUp(ce.Code == CloseAbnormal)
+	finished = true
 }
 
 // readMessages reads until the peer closes or the connection fails. After our own close frame it reads on and discards,
@@ -222,7 +239,11 @@ func readMessage(b *bytes.Buffer, r io.Reader, limit int) error {
 	for {
 		b.Grow(bytes.MinRead)
 		p := b.AvailableBuffer()
-		p = p[:min(cap(p), limit+1-b.Len())]
+		if room := limit - b.Len(); room < cap(p) {
+			p = p[:room+1]
+		} else {
+			p = p[:cap(p)]
+		}
 		n, err := r.Read(p)
 		b.Write(p[:n])
 		switch {
@@ -232,6 +253,19 @@ func readMessage(b *bytes.Buffer, r io.Reader, limit int) error {
 			return nil
 		case err != nil:
 			return err
+		}
+	}
+}
+
+// retain takes a reference, unless nothing of the conn is left.
+func (c *conn) retain() bool {
+	for {
+		n := c.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if c.refs.CompareAndSwap(n, n+1) {
+			return true
 		}
 	}
 }

@@ -175,13 +175,14 @@ func (h *Hub) leaveLocked(s *Socket, r *room) {
 	}
 }
 
-// exit takes s out of everything; its notes stay, for [Socket.Rooms].
-func (h *Hub) exit(s *Socket) {
+// exit takes s out of everything; its notes stay, for [Socket.Rooms]. What was sent to its rooms before goes out with its
+// close frame; the error is ErrSlow if that doesn't fit.
+func (h *Hub) exit(s *Socket) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, _ = h.settleLocked(s) // s is ending: what it got goes out with its close frame
-	if s.left || h.sockets[s.id] != s {
-		return
+	_, err := h.settleLocked(s)
+	if h.sockets[s.id] != s {
+		return nil
 	}
 	for _, m := range s.rooms {
 		h.leaveLocked(s, m.room)
@@ -191,6 +192,7 @@ func (h *Hub) exit(s *Socket) {
 	if s.conn.deflate {
 		h.deflating.Add(-1)
 	}
+	return err
 }
 
 // roomsOf returns the names of s's rooms, sorted.

@@ -17,15 +17,14 @@ import (
 // a goroutine that goes on with what arrives meanwhile and ends when nothing waits, so that the reader can go on reading
 // and notice a close or a $cancel.
 type inbox struct {
-	opened   bool // OnOpen has agreed
-	opening  bool // OnOpen is being asked
-	inline   bool // the reader handles a burst
-	stopping bool // Shutdown: nothing more is taken
-	workers  int
-	waiting  []*inbound
-	bytes    int // of waiting
-	calls    map[int64]*inbound
-	room     chan struct{} // the reader waits for a worker to make room; nil: it doesn't
+	opened  bool // OnOpen has agreed
+	opening bool // OnOpen is being asked
+	inline  bool // the reader handles a burst
+	workers int
+	waiting []*inbound
+	bytes   int // of waiting
+	calls   map[int64]*inbound
+	room    chan struct{} // the reader waits for a worker to make room; nil: it doesn't
 }
 
 // inbound is a message that waits for its turn, or is a worker's.
@@ -35,6 +34,9 @@ type inbound struct {
 	canceled bool  // by $cancel, before its turn
 	cancel   context.CancelFunc
 }
+
+// cost is about the bytes of a message on the wire, so that many tiny ones don't wait in the place of one.
+func (m *inbound) cost() int { return len(`{"type":"","data":}`) + len(m.typ) + len(m.data) }
 
 // busy tells whether a method of the application may be running, or is going to.
 func (in *inbox) busy() bool { return in.opening || in.inline || in.workers > 0 }
@@ -123,13 +125,19 @@ func (s *Socket) take(e envelope, fault error) {
 	s.mu.Unlock()
 }
 
+// heard lets the reader take nothing of what comes after Shutdown has begun.
+func (s *Socket) heard() {
+	if s.stopping.Load() {
+		s.deaf = true
+	}
+}
+
 // idle ends the reader's burst.
 func (s *Socket) idle() {
 	s.mu.Lock()
 	burst := s.inbox.inline
 	s.inbox.inline = false
-	s.deaf = s.inbox.stopping
-	last := s.ended != nil || s.inbox.stopping
+	last := s.ended != nil || s.stopping.Load()
 	s.mu.Unlock()
 	if burst {
 		s.endBurst()
@@ -150,9 +158,14 @@ func (s *Socket) wantsWorker(e envelope, fault error) bool {
 	switch {
 	case fault != nil:
 		return false
-	case len(s.h.opts.Middleware) > 0:
+	case s.h.chain != nil:
 		return true
 	}
+	return s.takesContext(e)
+}
+
+// takesContext tells whether the application has asked for a context to handle the message with.
+func (s *Socket) takesContext(e envelope) bool {
 	c := s.current.Load()
 	if r := c.route(e.typ); r != nil {
 		return r.ctx
@@ -171,7 +184,7 @@ func (s *Socket) queueLocked(e envelope, fault error) {
 		m.data = mem[n:]
 	}
 	in.waiting = append(in.waiting, m)
-	in.bytes += len(mem)
+	in.bytes += m.cost()
 	if m.id != 0 {
 		if in.calls == nil {
 			in.calls = make(map[int64]*inbound)
@@ -189,17 +202,27 @@ func (in *inbox) pop() *inbound {
 	m := in.waiting[0]
 	in.waiting[0] = nil
 	in.waiting = in.waiting[1:]
-	in.bytes -= len(m.typ) + len(m.data)
+	in.bytes -= m.cost()
 	in.wake()
 	return m
 }
 
 // work is a worker: it handles m, then what waits.
 func (s *Socket) work(m *inbound) {
-	defer s.conn.release()
+	defer func() {
+		if m != nil { // a method has ended the goroutine by runtime.Goexit
+			s.mu.Lock()
+			s.inbox.workers--
+			s.mu.Unlock()
+			s.end(&CloseError{Code: CloseInternal}, false)
+			s.endBurst()
+			s.settle()
+		}
+		s.conn.release()
+	}()
 	s.conn.beginBurst()
 	for m != nil {
-		if m.fault == nil && s.wantsWorker(m.envelope, nil) {
+		if m.fault == nil && s.takesContext(m.envelope) {
 			s.conn.flush() // what was answered needn't wait for a method that may wait itself
 		}
 		s.handleQueued(m)
@@ -240,20 +263,13 @@ func (s *Socket) forget(id int64) {
 
 // handle handles a message and, if it is a call, answers it.
 func (s *Socket) handle(ctx context.Context, e envelope, fault error) {
-	var result any
-	err := fault
-	if fault == nil {
-		result, err = s.invoke(ctx, e)
-	}
-	if e.id != 0 {
-		s.mu.Lock()
-		s.forget(e.id) // first: the client may use it again as soon as it has the answer
-		s.mu.Unlock()
-	}
+	result, err := s.invoke(ctx, e, fault)
 	var ce *CloseError
 	switch {
 	case errors.As(err, &ce):
-		s.end(s.sendable(ce), false)
+		if !s.hasEnded() { // else it may well be the cause of the context's end
+			s.end(s.sendable(ce), false)
+		}
 	case e.id == 0 && err != nil:
 		s.logFailure(e, err)
 	case e.id != 0:
@@ -261,13 +277,50 @@ func (s *Socket) handle(ctx context.Context, e envelope, fault error) {
 	}
 }
 
-// invoke runs the middleware and the method.
-func (s *Socket) invoke(ctx context.Context, e envelope) (result any, err error) {
+func (s *Socket) hasEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended != nil
+}
+
+// invoke runs the middleware and the method, unless the message is at fault. With its return the call's id is free: the
+// client may use it again as soon as it has the answer.
+func (s *Socket) invoke(ctx context.Context, e envelope, fault error) (result any, err error) {
+	defer func() {
+		if e.id != 0 {
+			s.mu.Lock()
+			s.forget(e.id)
+			s.mu.Unlock()
+		}
+	}()
 	defer s.recover(e.typ, &err)
-	if chain := s.h.chain; chain != nil {
-		return chain(ctx, s, Message{Type: string(e.typ), ID: e.id, Data: e.data})
+	switch {
+	case fault != nil:
+		return nil, fault
+	case s.h.chain != nil:
+		result, err = s.h.chain(ctx, s, Message{Type: string(e.typ), ID: e.id, Data: e.data})
+	default:
+		result, err = s.h.dispatch(ctx, s, e)
 	}
-	return s.h.dispatch(ctx, s, e)
+	return result, checked(err)
+}
+
+// checked asks err what will be asked of it while a panic is still recovered: an error that is a nil pointer, the oldest trap
+// of Go, may panic when it is unwrapped or printed. A nil one of our own says nothing, and becomes an error that does.
+func checked(err error) error {
+	if err == nil {
+		return nil
+	}
+	if ce, ok := errors.AsType[*CloseError](err); ok && ce == nil {
+		return errors.New("wsctl: a nil *CloseError was returned as an error")
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e == nil {
+		return errors.New("wsctl: a nil *Error was returned as an error")
+	}
+	if _, hidden := clientError(err); hidden {
+		_ = err.Error()
+	}
+	return err
 }
 
 // answer sends the end of a call.
@@ -313,7 +366,7 @@ func (s *Socket) recover(what []byte, err *error) {
 // guard runs a hook.
 func (s *Socket) guard(hook string, fn func() error) (err error) {
 	defer s.recover([]byte(hook), &err)
-	return fn()
+	return checked(fn())
 }
 
 // control takes a message of the protocol. At the plain level that is $cancel; the others are ignored, so that the protocol

@@ -52,22 +52,30 @@ func (s segment) free() {
 // the caller is to end the socket.
 func (c *conn) send(frame []byte) error {
 	c.mu.Lock()
-	err := c.admit(len(frame))
-	if err == errFlushFirst {
+	if err := c.makeRoom(len(frame)); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	c.enqueue(frame, false)
+	c.h.sent.Add(1)
+	if c.corked && c.queued < corkLimit {
+		c.mu.Unlock()
+		return nil
+	}
+	c.flushLocked()
+	return nil
+}
+
+// makeRoom is admit, with what is queued written first where that may help. mu is held, but let go of meanwhile.
+func (c *conn) makeRoom(n int) error {
+	for {
+		err := c.admit(n)
+		if err != errFlushFirst {
+			return err
+		}
 		c.flushLocked()
 		c.mu.Lock()
-		err = c.admit(len(frame))
 	}
-	if err == nil {
-		c.enqueue(frame, false)
-		c.h.sent.Add(1)
-		if !c.corked || c.queued >= corkLimit {
-			c.flushLocked()
-			return nil
-		}
-	}
-	c.mu.Unlock()
-	return err
 }
 
 // push queues the messages of a batch that the conn hasn't taken and whose numbers are above since: whole, if it may have
@@ -109,7 +117,7 @@ var errFlushFirst = errors.New("wsctl: flush first")
 // the sweeper will see to it.
 func (c *conn) control(opcode byte, payload string) {
 	c.mu.Lock()
-	if c.admit(len(payload)+2) == nil {
+	if c.makeRoom(len(payload)+2) == nil {
 		c.enqueueControl(opcode, payload)
 	}
 	c.flushLocked()
@@ -160,11 +168,11 @@ func (c *conn) flush() {
 	c.flushLocked()
 }
 
-// flushLocked takes the turn to write, unless somebody has it, and writes until nothing is queued; what the network
-// doesn't take at once is left to a goroutine. mu is held, and released.
+// flushLocked takes the turn to write, and a reference with it, unless somebody has it, and writes until nothing is queued;
+// what the network doesn't take at once is left to a goroutine. mu is held, and released.
 func (c *conn) flushLocked() {
 	c.flushing = false
-	if c.writing {
+	if c.writing || c.queued == 0 && !c.hangup || !c.retain() { // nothing is queued where nothing is left
 		c.mu.Unlock()
 		return
 	}
@@ -175,13 +183,13 @@ func (c *conn) flushLocked() {
 		n, err := c.tryWrite(b)
 		c.mu.Lock()
 		if !c.advance(n, err) {
-			c.refs.Add(1)
 			c.mu.Unlock()
-			go c.drain()
+			go c.drain() // with the turn and its reference
 			return
 		}
 	}
 	c.rest()
+	c.release()
 }
 
 // drain waits for the network, with the turn to write, until nothing is queued.
@@ -276,14 +284,14 @@ func (c *conn) dropQueue() {
 }
 
 // close queues a close frame, after which nothing is sent, and gives the peer PingTimeout to answer. A slow peer's queue
-// is dropped: it wouldn't see the frame behind it in time.
-func (c *conn) close(code int, reason string) {
+// is dropped, unless the handshake's answer is in it: the peer wouldn't see the frame behind it in time.
+func (c *conn) close(code int, reason string, slow bool) {
 	c.mu.Lock()
 	if c.state != connOpen {
 		c.mu.Unlock()
 		return
 	}
-	if code == CloseSlow {
+	if slow && c.wrote > 0 {
 		c.dropQueue()
 	}
 	payload := ""

@@ -19,8 +19,9 @@ type Socket struct {
 	root     context.Context // of Options.Context
 	current  atomic.Pointer[controller]
 
-	mu       sync.Mutex // guards following
-	ended    *CloseError
+	mu       sync.Mutex      // guards following
+	ending   bool            // end is at work, or was
+	ended    *CloseError     // how it ended
 	ctx      context.Context // made when asked for
 	cancel   context.CancelCauseFunc
 	stopRoot func() bool // ends the watch on root
@@ -28,9 +29,10 @@ type Socket struct {
 	inbox    inbox
 	finished bool // the hooks of the end have their turn, or had it
 
-	swept  sweepState
-	deaf   bool    // of the reader alone: Shutdown takes nothing more
-	faults *faults // of the reader alone; nil: none yet
+	stopping atomic.Bool // Shutdown: nothing more is taken
+	swept    sweepState
+	deaf     bool    // of the reader alone: what it reads came after that
+	faults   *faults // of the reader alone; nil: none yet
 
 	logSince   time.Time // guarded by mu, as the next two: of logClient
 	logged     int
@@ -212,10 +214,19 @@ func (s *Socket) SetController(c any) error {
 // still handled if keep, as when the peer has gone; else dropped.
 func (s *Socket) end(ce *CloseError, keep bool) bool {
 	s.mu.Lock()
-	if s.ended != nil {
+	if s.ending {
 		s.mu.Unlock()
 		return false
 	}
+	s.ending = true
+	s.conn.refs.Add(1) // the reader, which always comes here, isn't gone yet
+	s.mu.Unlock()
+	defer s.conn.release()
+
+	if s.h.hub.exit(s) == ErrSlow {
+		ce = errSlowClose // another code would say that the client has got everything
+	}
+	s.mu.Lock()
 	s.ended = ce
 	cancel, stopRoot, opened := s.cancel, s.stopRoot, s.inbox.opened
 	s.endInbox(keep)
@@ -227,12 +238,11 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 	if stopRoot != nil {
 		stopRoot()
 	}
-	s.h.hub.exit(s)
 	if cancel != nil {
 		cancel(ce)
 	}
 	if ce.Code != CloseAbnormal {
-		s.conn.close(ce.Code, ce.Reason)
+		s.conn.close(ce.Code, ce.Reason, ce == errSlowClose)
 	}
 	s.settle()
 	return true
@@ -246,7 +256,7 @@ func (s *Socket) settle() {
 		s.mu.Unlock()
 		return
 	}
-	stop := s.ended == nil && s.inbox.stopping
+	stop := s.ended == nil && s.stopping.Load()
 	finish := s.ended != nil && !s.finished
 	if finish {
 		s.finished = true
@@ -263,9 +273,7 @@ func (s *Socket) settle() {
 
 // stop ends the socket when its methods have returned; nothing more is taken from the client.
 func (s *Socket) stop() {
-	s.mu.Lock()
-	s.inbox.stopping = true
-	s.mu.Unlock()
+	s.stopping.Store(true)
 	s.settle()
 }
 

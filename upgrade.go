@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -19,15 +20,24 @@ import (
 // ServeHTTP upgrades the request and returns once the socket is open (upgrade, Authenticate, OnOpen) or refused; the
 // connection lives on. Middleware around it so sees only the handshake; see the package comment.
 //
-// Refused are, in this order: what is no WebSocket handshake (426, 400, 405), pages of other origins (403), everybody while
+// Refused are, in this order: what is no WebSocket handshake (426, 405, 400), pages of other origins (403), everybody while
 // MaxConns is reached or after Shutdown has begun (503), whom Authenticate refuses (401, 403, 429, 500), and, by close code
 // after the upgrade, whom OnOpen refuses.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !websocket.IsWebSocketUpgrade(r):
-		w.Header().Set("Upgrade", "websocket") // RFC 9110, section 15.5.22
-		w.Header().Set("Connection", "Upgrade")
-		h.refuse(w, http.StatusUpgradeRequired, "This is a WebSocket.")
+		h.refuseUpgrade(w, "This is a WebSocket.")
+		return
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		h.refuse(w, http.StatusMethodNotAllowed, "A WebSocket handshake is a GET.")
+		return
+	case r.Header.Get("Sec-Websocket-Version") != "13":
+		w.Header().Set("Sec-Websocket-Version", "13") // RFC 6455, section 4.4
+		h.refuseUpgrade(w, "The WebSocket version must be 13.")
+		return
+	case !validKey(r.Header.Get("Sec-Websocket-Key")):
+		h.refuse(w, http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64.")
 		return
 	case !h.originAllowed(r):
 		h.log().Warn("wsctl: refused a page of another origin; Options.Origins would allow it", "origin", r.Header.Get("Origin"), "host", r.Host)
@@ -45,10 +55,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.open(s, r)
 }
 
+// validKey tells whether a key is one of RFC 6455, section 4.2.1.
+func validKey(key string) bool {
+	b, err := base64.StdEncoding.DecodeString(key)
+	return err == nil && len(b) == 16
+}
+
 // refuse answers a handshake.
 func (h *Handler) refuse(w http.ResponseWriter, status int, text string) {
 	h.refused.Add(1)
 	http.Error(w, text, status)
+}
+
+// refuseUpgrade answers a request that would have to be another one (RFC 9110, section 15.5.22).
+func (h *Handler) refuseUpgrade(w http.ResponseWriter, text string) {
+	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Connection", "Upgrade")
+	h.refuse(w, http.StatusUpgradeRequired, text)
 }
 
 // originAllowed tells whether a page of the request's Origin may connect: one of the same host, or of Options.Origins.
@@ -196,20 +219,25 @@ func newUpgrader(o *Options) *websocket.Upgrader {
 // open makes an upgraded socket known, asks OnOpen, and starts the reader.
 func (h *Handler) open(s *Socket, r *http.Request) {
 	h.hub.enter(s)
-	stopping := h.admit(s)
+	if h.admit(s) {
+		s.stopping.Store(true)
+	}
 	s.conn.startCork()
 	if s.root.Done() != nil {
 		stop := context.AfterFunc(s.root, func() { s.end(errShutdown, false) })
 		s.mu.Lock()
 		s.stopRoot = stop
+		ended := s.ended
 		s.mu.Unlock()
+		if ended != nil {
+			stop()
+		}
 	}
 	err := s.open(r)
 
 	s.mu.Lock()
 	s.inbox.opening = false
 	s.inbox.opened = err == nil
-	s.inbox.stopping = s.inbox.stopping || stopping
 	ended := s.ended
 	s.mu.Unlock()
 	if err != nil {

@@ -54,6 +54,7 @@ type MessageFunc func(ctx context.Context, s *Socket, m Message) (any, error)
 type Handler struct {
 	opts       Options
 	hub        *Hub
+	ownHub     bool
 	controller *controller
 	tables     *tables
 	chain      MessageFunc // middleware round dispatch; nil: there is none
@@ -88,6 +89,7 @@ func New(controller any, opts *Options) *Handler {
 	h := &Handler{
 		opts:      o,
 		hub:       o.Hub,
+		ownHub:    opts == nil || opts.Hub == nil,
 		tables:    newTables(o.TypeName),
 		upgrader:  newUpgrader(&o),
 		waitLimit: max(64<<10, o.MaxMessage),
@@ -266,7 +268,10 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return h.hub.settled(ctx)
+	if h.ownHub { // else others may keep it busy for ever
+		return h.hub.settled(ctx)
+	}
+	return nil
 }
 
 var errShutdown = &CloseError{Code: CloseGoingAway, Reason: "shutting down"}
