@@ -83,11 +83,13 @@ func BenchmarkCall(b *testing.B) {
 				if err != nil {
 					return err
 				}
-				return json.MarshalWrite(&out, struct {
+				p, err := json.Marshal(struct {
 					Type string    `json:"type"`
 					ID   int64     `json:"id"`
 					Data benchLine `json:"data"`
 				}{"$reply", m.ID, res})
+				out.Write(p)
+				return err
 			}
 			return fmt.Errorf("no method %q", m.Type)
 		}},

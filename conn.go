@@ -50,6 +50,7 @@ type conn struct {
 	mu       sync.Mutex // guards following
 	state    connState
 	writing  bool       // somebody has the turn to write
+	draining bool       // it is the drain goroutine: the network takes no more at once
 	flushing bool       // a fan-out is about to flush
 	corked   bool       // what is queued waits for the end of a burst
 	bursts   int        // handlers at work: the reader's burst, workers

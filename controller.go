@@ -96,6 +96,8 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 			fault("its result %v %s", out[0], why)
 		}
 		r.kind, r.out = routeCall, true
+		// A struct of one pointer is held by itself.
+		r.indirect = out[0].Kind() == reflect.Struct && out[0].Size() > reflect.TypeFor[uintptr]().Size()
 	}
 	if stream {
 		r.kind = routeStream

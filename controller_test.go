@@ -348,12 +348,12 @@ func TestReceiverIsTheControllersOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := c.route([]byte("Add")).call(c, t.Context(), nil, nil); got != step.want {
+		if got, _ := c.route([]byte("Add")).call(c, t.Context(), nil, nil, false); got != step.want {
 			t.Errorf("got %v, want %d", got, step.want)
 		}
 	}
 	c := mustBind(t, values{5})
-	if got, _ := c.route([]byte("Value")).call(c, t.Context(), nil, nil); got != 5 {
+	if got, _ := c.route([]byte("Value")).call(c, t.Context(), nil, nil, false); got != 5 {
 		t.Errorf("got %v, want 5", got)
 	}
 }
@@ -530,7 +530,7 @@ func TestEmbedded(t *testing.T) {
 			}
 			if r := c.route([]byte("Say")); r != nil && r.out {
 				b.greeting = test.name
-				got, err := r.call(c, t.Context(), nil, nil)
+				got, err := r.call(c, t.Context(), nil, nil, false)
 				if want := test.name; err != nil || got != want && got != "" {
 					t.Errorf("Say: %v, %v", got, err)
 				}
@@ -621,10 +621,10 @@ func TestGenericControllers(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, _ := tabs.bind(controller)
-		if _, err := c.route([]byte("Put")).call(c, t.Context(), nil, []byte(`{"Key":"a","Value":3}`)); err != nil {
+		if _, err := c.route([]byte("Put")).call(c, t.Context(), nil, []byte(`{"Key":"a","Value":3}`), false); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := c.route([]byte("Get")).call(c, t.Context(), nil, []byte(`"a"`)); got != 3 || err != nil {
+		if got, err := c.route([]byte("Get")).call(c, t.Context(), nil, []byte(`"a"`), false); got != 3 || err != nil {
 			t.Errorf("%T: Get: %v, %v", controller, got, err)
 		}
 	}

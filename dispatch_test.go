@@ -1,6 +1,7 @@
 package wsctl
 
 import (
+	"bytes"
 	"context"
 	jsonv1 "encoding/json"
 	"errors"
@@ -200,7 +201,7 @@ func TestCall(t *testing.T) {
 			if r == nil {
 				t.Fatal("no route")
 			}
-			result, err := r.call(c, ctx, &Socket{}, data)
+			result, err := r.call(c, ctx, &Socket{}, data, false)
 			if err != test.err || !reflect.DeepEqual(result, test.result) {
 				t.Errorf("got %#v, %v; want %#v, %v", result, err, test.result, test.err)
 			}
@@ -229,7 +230,7 @@ func TestRawIsACopy(t *testing.T) {
 		f := &formController{}
 		c := mustBind(t, f)
 		data := []byte("[1]")
-		if _, err := c.route([]byte(typ)).call(c, t.Context(), &Socket{}, data); err != nil {
+		if _, err := c.route([]byte(typ)).call(c, t.Context(), &Socket{}, data, false); err != nil {
 			t.Fatal(err)
 		}
 		data[1] = '2'
@@ -311,7 +312,7 @@ func TestDecodeErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.data, func(t *testing.T) {
-			_, err := c.route([]byte(test.typ)).call(c, t.Context(), &Socket{}, []byte(test.data))
+			_, err := c.route([]byte(test.typ)).call(c, t.Context(), &Socket{}, []byte(test.data), false)
 			e, ok := err.(*Error)
 			if !ok || e.Code != CodeBadRequest || e.Message != test.want || e.Data != nil {
 				t.Errorf("got  %#v\nwant %s", err, test.want)
@@ -372,7 +373,7 @@ func TestValidate(t *testing.T) {
 			if test.data != "" {
 				data = []byte(test.data)
 			}
-			_, err := c.route([]byte(test.typ)).call(c, t.Context(), &Socket{}, data)
+			_, err := c.route([]byte(test.typ)).call(c, t.Context(), &Socket{}, data, false)
 			if !reflect.DeepEqual(err, test.err) {
 				t.Errorf("got %v, want %v", err, test.err)
 			}
@@ -416,7 +417,7 @@ func TestBindConcurrently(t *testing.T) {
 				return
 			}
 			got[i] = c.table
-			if r, err := c.route([]byte("add")).call(c, context.Background(), nil, nil); r != 1 || err != nil {
+			if r, err := c.route([]byte("add")).call(c, context.Background(), nil, nil, false); r != 1 || err != nil {
 				t.Errorf("add: %v, %v", r, err)
 			}
 			if _, err := tabs.bind(&faulty{}); err == nil {
@@ -505,7 +506,7 @@ func BenchmarkRouteCall(b *testing.B) {
 		b.Run("table/"+typ, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := c.route(name).call(c, ctx, s, data); err != nil {
+				if _, err := c.route(name).call(c, ctx, s, data, false); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -521,3 +522,53 @@ func BenchmarkRouteCall(b *testing.B) {
 		}
 	})
 }
+
+// A result that is only to be encoded encodes as it would otherwise, whatever holds it.
+func TestCallToEncode(t *testing.T) {
+	tabs := newTables(nil)
+	c, err := tabs.bind(encodeController{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{"Big", "OnePointer", "Small", "Empty", "Pointer", "Nil", "Marshaler"} {
+		var texts [2]string
+		for i, encode := range []bool{false, true} {
+			result, err := c.route([]byte(method)).call(c, t.Context(), nil, nil, encode)
+			if err != nil {
+				t.Fatal(method, err)
+			}
+			runtime.GC() // what was pointed to in a wrong way would be gone
+			var b bytes.Buffer
+			if err := appendMessage(&b, "t", 1, result); err != nil {
+				t.Fatal(method, err)
+			}
+			texts[i] = b.String()
+		}
+		if texts[0] != texts[1] || !strings.Contains(texts[0], `"data":`) {
+			t.Errorf("%s: %s, to be encoded %s", method, texts[0], texts[1])
+		}
+	}
+}
+
+type encodeController struct{}
+
+type bigResult struct {
+	A, B string
+	C    []int
+}
+
+type onePointer struct{ M map[string]int }
+
+type ownMarshaler struct{ a, b int }
+
+func (m *ownMarshaler) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "[%d,%d]", m.a, m.b), nil
+}
+
+func (encodeController) Big(*Socket) bigResult           { return bigResult{"a", "b", []int{1, 2}} }
+func (encodeController) OnePointer(*Socket) onePointer   { return onePointer{map[string]int{"a": 1}} }
+func (encodeController) Small(*Socket) struct{ N uint8 } { return struct{ N uint8 }{7} }
+func (encodeController) Empty(*Socket) struct{}          { return struct{}{} }
+func (encodeController) Pointer(*Socket) *bigResult      { return &bigResult{A: "p"} }
+func (encodeController) Nil(*Socket) *bigResult          { return nil }
+func (encodeController) Marshaler(*Socket) ownMarshaler  { return ownMarshaler{3, 4} }

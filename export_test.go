@@ -13,7 +13,7 @@ func (h *Handler) HandleBytes(msg []byte, answer *bytes.Buffer) error {
 		return err
 	}
 	r := h.controller.route(e.typ)
-	result, err := r.call(h.controller, context.Background(), nil, e.data)
+	result, err := r.call(h.controller, context.Background(), nil, e.data, true)
 	if err != nil {
 		return err
 	}
@@ -28,4 +28,11 @@ func Scan(msg []byte) (typ []byte, id int64, data []byte, err error) {
 
 func AppendMessage(b *bytes.Buffer, typ string, id int64, data any) error {
 	return appendMessage(b, typ, id, data)
+}
+
+// PendingBytes returns how many bytes wait for the fan-out.
+func (h *Hub) PendingBytes() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bytes
 }

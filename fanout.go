@@ -47,15 +47,27 @@ type batch struct {
 
 func (b *batch) last() uint64 { return b.first + uint64(len(b.frames)) - 1 }
 
+// maxPending is how many bytes may wait for the fan-out. Who sends more waits for it: it waits for nobody itself, but a queue
+// must end somewhere.
+const maxPending = 4 << 20
+
 // publish gives a message its number. The fan-out comes when the burst of messages ends in which it may have been sent,
 // or at once if there is none.
 func (h *Hub) publish(key roomKey, f frames, except []*Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for h.bytes > maxPending {
+		if h.taken.L == nil {
+			h.taken.L = &h.mu
+		}
+		h.startLocked()
+		h.taken.Wait()
+	}
 	r := h.rooms[key]
 	if r == nil {
 		return
 	}
+	h.bytes += len(f.plain) + len(f.deflated)
 	number := h.tail.Add(1)
 	if n := len(h.pending); n > 0 && h.pending[n-1].room == r && len(except) == 0 && len(h.pending[n-1].except) == 0 {
 		h.pending[n-1].frames = append(h.pending[n-1].frames, f)
@@ -109,7 +121,8 @@ func (h *Hub) fanOut() {
 	var touched []*conn
 	h.mu.Lock()
 	for len(h.pending) > 0 {
-		h.inflight, h.pending = h.pending, h.inflight
+		h.inflight, h.pending, h.bytes = h.pending, h.inflight, 0
+		h.taken.Broadcast()
 		number := h.tail.Load()
 		members = members[:0]
 		for i, b := range h.inflight {

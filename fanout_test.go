@@ -359,3 +359,29 @@ func TestLongMethodsDontHoldMessages(t *testing.T) {
 		})
 	}
 }
+
+// Who publishes faster than the fan-out gets along waits for it: what is pending has a bound. A burst would put it off.
+func TestPendingIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		text := strings.Repeat("x", 64<<10)
+		most := 0
+		var l *lab
+		l = newLab(t, &puppet{do: func(*wsctl.Socket, string) (any, error) {
+			for range 200 {
+				must(t, l.hub.Room("r").Send("m", text))
+				most = max(most, l.hub.PendingBytes())
+			}
+			return nil, nil
+		}}, &wsctl.Options{SendBuffer: 1 << 30})
+		p, publisher := l.peer(t, nil), l.peer(t, nil)
+		join(t, p.s, "r")
+		publisher.send(`{"type":"Do","id":1}`)
+		for range 200 {
+			p.want(message("m", text))
+		}
+		publisher.want(replied(1, ""))
+		if limit := 5 << 20; most > limit {
+			t.Errorf("%d bytes were pending", most)
+		}
+	})
+}

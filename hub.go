@@ -23,6 +23,8 @@ type Hub struct {
 	rooms    map[roomKey]*room
 	sockets  map[string]*Socket
 	pending  []*batch      // in the order of the Sends
+	bytes    int           // of pending
+	taken    sync.Cond     // of mu: pending has been taken
 	inflight []*batch      // being fanned out, before pending
 	quiet    chan struct{} // closed when the fan-out goroutine ends; nil: there is none
 }

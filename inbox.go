@@ -96,14 +96,15 @@ func (s *Socket) take(e envelope, fault error) {
 		s.h.calls.Add(1)
 	}
 	limit := s.h.opts.Concurrency
-	if in.workers == 0 && limit == 1 && !s.wantsWorker(e, fault) {
+	c := s.current.Load()
+	if in.workers == 0 && limit == 1 && (fault != nil || s.h.chain == nil && !c.takesContext(e)) {
 		first := !in.inline
 		in.inline = true
 		s.mu.Unlock()
 		if first {
 			s.conn.beginBurst()
 		}
-		s.handle(context.Background(), e, fault)
+		s.handle(context.Background(), c, e, fault)
 		return
 	}
 	s.queueLocked(e, fault)
@@ -153,20 +154,8 @@ func (s *Socket) endBurst() {
 	s.h.hub.kick()
 }
 
-// wantsWorker tells whether a message may be long in handling: what gets a context may wait for it.
-func (s *Socket) wantsWorker(e envelope, fault error) bool {
-	switch {
-	case fault != nil:
-		return false
-	case s.h.chain != nil:
-		return true
-	}
-	return s.takesContext(e)
-}
-
 // takesContext tells whether the application has asked for a context to handle the message with.
-func (s *Socket) takesContext(e envelope) bool {
-	c := s.current.Load()
+func (c *controller) takesContext(e envelope) bool {
 	if r := c.route(e.typ); r != nil {
 		return r.ctx
 	}
@@ -222,9 +211,6 @@ func (s *Socket) work(m *inbound) {
 	}()
 	s.conn.beginBurst()
 	for m != nil {
-		if m.fault == nil && s.takesContext(m.envelope) {
-			s.conn.flush() // what was answered needn't wait for a method that may wait itself
-		}
 		s.handleQueued(m)
 		s.mu.Lock()
 		if m = s.inbox.pop(); m == nil {
@@ -238,6 +224,10 @@ func (s *Socket) work(m *inbound) {
 
 // handleQueued handles a message on a worker, with a context that $cancel ends.
 func (s *Socket) handleQueued(m *inbound) {
+	c := s.current.Load()
+	if m.fault == nil && c.takesContext(m.envelope) {
+		s.conn.flush() // what was answered needn't wait for a method that may wait itself
+	}
 	ctx := s.Context()
 	if m.id != 0 {
 		var cancel context.CancelFunc
@@ -250,7 +240,7 @@ func (s *Socket) handleQueued(m *inbound) {
 		}
 		s.mu.Unlock()
 	}
-	s.handle(ctx, m.envelope, m.fault)
+	s.handle(ctx, c, m.envelope, m.fault)
 }
 
 // forget ends a call's use of its id. mu is held.
@@ -261,9 +251,9 @@ func (s *Socket) forget(id int64) {
 	}
 }
 
-// handle handles a message and, if it is a call, answers it.
-func (s *Socket) handle(ctx context.Context, e envelope, fault error) {
-	result, err := s.invoke(ctx, e, fault)
+// handle has c handle a message and, if it is a call, answers it.
+func (s *Socket) handle(ctx context.Context, c *controller, e envelope, fault error) {
+	result, err := s.invoke(ctx, c, e, fault)
 	var ce *CloseError
 	switch {
 	case errors.As(err, &ce):
@@ -285,7 +275,7 @@ func (s *Socket) hasEnded() bool {
 
 // invoke runs the middleware and the method, unless the message is at fault. With its return the call's id is free: the
 // client may use it again as soon as it has the answer.
-func (s *Socket) invoke(ctx context.Context, e envelope, fault error) (result any, err error) {
+func (s *Socket) invoke(ctx context.Context, c *controller, e envelope, fault error) (result any, err error) {
 	defer func() {
 		if e.id != 0 {
 			s.mu.Lock()
@@ -300,7 +290,7 @@ func (s *Socket) invoke(ctx context.Context, e envelope, fault error) (result an
 	case s.h.chain != nil:
 		result, err = s.h.chain(ctx, s, Message{Type: string(e.typ), ID: e.id, Data: e.data})
 	default:
-		result, err = s.h.dispatch(ctx, s, e)
+		result, err = c.dispatch(ctx, s, e, true)
 	}
 	return result, checked(err)
 }

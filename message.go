@@ -279,7 +279,12 @@ func appendError(b *bytes.Buffer, id int64, e *Error) error {
 
 // appendHead returns a message up to its id, in b's free space, to be written.
 func appendHead(b *bytes.Buffer, typ string, id int64) []byte {
-	p := appendString(append(b.AvailableBuffer(), `{"type":`...), typ)
+	p := b.AvailableBuffer()
+	if typ == "$reply" { // the commonest, without a look at its bytes
+		p = append(p, `{"type":"$reply"`...)
+	} else {
+		p = appendString(append(p, `{"type":`...), typ)
+	}
 	if id != 0 {
 		p = strconv.AppendInt(append(p, `,"id":`...), id, 10)
 	}

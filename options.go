@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -109,6 +110,8 @@ func (o *Options) withDefaults() (opts Options, problems []string) {
 	for i, p := range opts.Origins {
 		if _, err := path.Match(p, ""); err != nil {
 			problems = append(problems, fmt.Sprintf("Options.Origins[%d] is %q: %v", i, p, err))
+		} else if strings.Contains(p, "/") {
+			problems = append(problems, fmt.Sprintf("Options.Origins[%d] is %q: it is matched with host[:port], without a scheme", i, p))
 		}
 	}
 	opts.Controllers, opts.Middleware, opts.Origins = slices.Clone(opts.Controllers), slices.Clone(opts.Middleware), slices.Clone(opts.Origins)

@@ -138,6 +138,8 @@ func (c *conn) admit(n int) error {
 		return nil
 	case !c.writing:
 		return errFlushFirst
+	case !c.draining:
+		return nil // somebody is about to learn whether the network takes more
 	}
 	return ErrSlow
 }
@@ -183,6 +185,7 @@ func (c *conn) flushLocked() {
 		n, err := c.tryWrite(b)
 		c.mu.Lock()
 		if !c.advance(n, err) {
+			c.draining = true
 			c.mu.Unlock()
 			go c.drain() // with the turn and its reference
 			return
@@ -262,7 +265,7 @@ func (c *conn) advance(n int, err error) bool {
 
 // rest gives the turn back with nothing left to write. mu is held, and released.
 func (c *conn) rest() {
-	c.writing = false
+	c.writing, c.draining = false, false
 	if c.hangup {
 		c.state = connClosed
 	}

@@ -238,11 +238,13 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 	if stopRoot != nil {
 		stopRoot()
 	}
-	if cancel != nil {
-		cancel(ce)
-	}
-	if ce.Code != CloseAbnormal {
+	if ce.Code == CloseAbnormal {
+		s.conn.hangUp(true)
+	} else {
 		s.conn.close(ce.Code, ce.Reason, ce == errSlowClose)
+	}
+	if cancel != nil {
+		cancel(ce) // now that Send answers ErrClosed
 	}
 	s.settle()
 	return true

@@ -204,6 +204,48 @@ func TestContextCause(t *testing.T) {
 	}
 }
 
+// Whoever learns from the context that the socket has ended can't send to it any more, at no moment.
+func TestSendAfterContext(t *testing.T) {
+	for name, end := range map[string]func(*lab, *peer){
+		"lost":         func(_ *lab, p *peer) { p.nc.Close() },
+		"half closed":  func(_ *lab, p *peer) { p.nc.CloseWrite() },
+		"client":       func(_ *lab, p *peer) { p.ws.WriteMessage(websocket.CloseMessage, nil) },
+		"Socket.Close": func(_ *lab, p *peer) { p.s.Close(1000, "") },
+		"Room.Close":   func(l *lab, _ *peer) { l.hub.Everyone().Close(1000, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 50 { // the moment is short
+				bubble(t, func(t *testing.T) {
+					l := newLab(t, &puppet{wait: func(ctx context.Context, s *wsctl.Socket, _ string) (any, error) {
+						<-ctx.Done()
+						if err := s.Send("m", 1); err != wsctl.ErrClosed {
+							t.Errorf("Send: %v", err)
+						}
+						if err := s.Join("r"); err != wsctl.ErrClosed {
+							t.Errorf("Join: %v", err)
+						}
+						if n := s.Hub().Everyone().Len(); n != 0 {
+							t.Errorf("%d in the hub", n)
+						}
+						return nil, nil
+					}}, nil)
+					p := l.peer(t, nil)
+					p.send(`{"type":"Wait","id":1}`)
+					synctest.Wait()
+					end(l, p)
+					synctest.Wait()
+					if n := l.h.Stats().Sent; n != 0 {
+						t.Errorf("%d messages sent", n)
+					}
+				})
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
 // The context of a socket that nobody asked for before the end is done all the same.
 func TestContextAfterEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {

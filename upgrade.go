@@ -13,6 +13,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -120,6 +121,9 @@ func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request, s *Socket
 	})
 	if err == nil && len(s.identity.User) > maxName {
 		err = fmt.Errorf("wsctl: Authenticate gave a User of %d bytes: at most %d are allowed", len(s.identity.User), maxName)
+	}
+	if expires := s.identity.Expires; err == nil && !expires.IsZero() && !time.Now().Before(expires) {
+		err = &Error{Code: CodeUnauthenticated, Message: "The credential has expired."}
 	}
 	if err == nil {
 		return true

@@ -110,26 +110,24 @@ func New(controller any, opts *Options) *Handler {
 	}
 	if n := len(o.Middleware); n > 0 {
 		h.chain = func(ctx context.Context, s *Socket, m Message) (any, error) {
-			return h.dispatch(ctx, s, envelope{typ: []byte(m.Type), id: m.ID, data: m.Data})
+			return s.current.Load().dispatch(ctx, s, envelope{typ: []byte(m.Type), id: m.ID, data: m.Data}, false)
 		}
 		for i := n - 1; i >= 0; i-- {
-			h.chain = o.Middleware[i](h.chain)
+			if h.chain = o.Middleware[i](h.chain); h.chain == nil {
+				panic(fmt.Sprintf("wsctl: New: Options.Middleware[%d] returned nil", i))
+			}
 		}
 	}
 	return h
 }
 
-// dispatch hands a message to the method of its type.
-func (h *Handler) dispatch(ctx context.Context, s *Socket, e envelope) (any, error) {
-	c := s.current.Load()
+// dispatch hands a message to the method of its type. encode says that the result is for nothing but to be encoded.
+func (c *controller) dispatch(ctx context.Context, s *Socket, e envelope, encode bool) (any, error) {
 	if r := c.route(e.typ); r != nil {
-		return r.call(c, ctx, s, e.data)
+		return r.call(c, ctx, s, e.data, encode)
 	}
 	typ := string(e.typ)
-	if c == nil {
-		return nil, &Error{Code: CodeNotFound, Message: fmt.Sprintf("no method %q", typ)}
-	}
-	if c.fallback != nil {
+	if c != nil && c.fallback != nil {
 		return c.fallback.OnUnknown(ctx, s, Message{Type: typ, ID: e.id, Data: e.data})
 	}
 	hint := ""
