@@ -132,7 +132,7 @@ func FuzzAppend(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, typ string, id int64, kind byte, s string, n int64) {
 		if !utf8.ValidString(typ) || typ == "" || len(typ) > maxName || id < 0 || id > maxID {
-			t.Skip()
+			return
 		}
 		var data any
 		switch kind % 6 {
@@ -165,7 +165,7 @@ func FuzzAppend(f *testing.F) {
 		env, err := scan(msg)
 		if err != nil {
 			if depth(msg) > maxDepth {
-				t.Skip() // an application may send what it wouldn't take
+				return // an application may send what it wouldn't take
 			}
 			t.Fatalf("%v: %s", err, msg)
 		}
@@ -189,7 +189,7 @@ func FuzzAppend(f *testing.F) {
 			Data    jsontext.Value `json:"data"`
 		}
 		if env, err = scan(b.Bytes()); err != nil && depth(b.Bytes()) > maxDepth {
-			t.Skip()
+			return
 		} else if err != nil || string(env.typ) != "$error" || env.id != id {
 			t.Fatalf("%s: got %q %d %v", &b, env.typ, env.id, err)
 		}

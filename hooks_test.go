@@ -318,14 +318,15 @@ func TestNoOnUnknown(t *testing.T) {
 	})
 }
 
+var nilMap map[int]int
+
 // Panics of methods and hooks are contained, counted and logged with their stacks; nothing of them travels.
 func TestPanics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := newLab(t, &puppet{
 			do: func(*wsctl.Socket, string) (any, error) { panic("secret") },
 			wait: func(context.Context, *wsctl.Socket, string) (any, error) {
-				var m map[int]int
-				m[1] = 1
+				nilMap[1] = 1
 				return nil, nil
 			},
 			close: func(*wsctl.Socket, error) { panic(nil) },

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -167,16 +166,6 @@ func (c *tapped) TryWrite(b []byte) (int, error) {
 func (c *tapped) Write(b []byte) (int, error) {
 	c.writes.Add(1)
 	return c.Conn.Write(b)
-}
-
-// ofType returns the messages of a type, or of types that begin so.
-func ofType(messages []string, typ string) (some []string) {
-	for _, m := range messages {
-		if strings.HasPrefix(m, `{"type":"`+typ) {
-			some = append(some, m)
-		}
-	}
-	return some
 }
 
 // closeOf returns the code and reason of a WebSocket's end.
