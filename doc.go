@@ -31,7 +31,7 @@ it. These are its forms:
 	func (c *T) Name([ctx context.Context,] s *Socket [, in In]) [out Out] [, err error]
 
 In is what the data of the message decodes into. A pointer may be absent: it is nil then, while any other In is its zero value.
-A [json.RawMessage] is a copy of the data, not checked further than that it is JSON. Data for a method without In is ignored.
+A [encoding/json.RawMessage] is a copy of the data, not checked further than that it is JSON. Data for a method without In is ignored.
 An In with a method Validate() error is asked before the call. Out is what answers a call. JSON is that of encoding/json/v2, in
 its mirror github.com/go-json-experiment/json: names are case-sensitive, none may stand twice, nil slices are [].
 
@@ -61,7 +61,7 @@ socket lives on.
   - Messages of one socket are handled one at a time, in the order received, unless Options.Concurrency allows more. Methods
     of different sockets run at the same time, on one controller: guard what they share.
   - While a method runs that takes a ctx, the connection is still read: when the client goes, or cancels the call, the ctx is
-    done at once. A method that may wait should take one. Messages that arrive meanwhile wait, up to 64 KiB or
+    done at once. A method that may wait should take one. Messages that arrive meanwhile wait, up to the larger of 64 KiB and
     Options.MaxMessage; then TCP holds the client back.
   - While a method runs that takes no ctx, nothing is read; it needs no second goroutine, so it is the cheaper form.
   - Send never blocks. A queue is bounded in bytes by Options.SendBuffer; the client that doesn't keep up is closed
@@ -91,15 +91,26 @@ it, then shut the server down:
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	go srv.ListenAndServe()
+	go func() { log.Print(srv.ListenAndServe()); stop() }()
 	<-ctx.Done()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second) // clients have 10 s to answer the close
 	defer cancel()
 	h.Shutdown(ctx)
 	srv.Shutdown(ctx)
 
 # The browser
 
-[JS] serves an embedded client: wsctl.js, an ES module with the class Client; and wsctl.global.js, a classic script.
+[JS] serves an embedded client, a few KB without dependencies. A page on the same origin does
+
+	import { Client } from '/js/wsctl.js'
+
+	const client = new Client('/ws', { plain: true })
+	client.on('Said', (line) => console.log(line.Room, line.Text))
+	client.send('Say', { Room: 'go', Text: 'hi' })
+	const sum = await client.call('Add', [1, 2])
+
+It connects again by itself, with delays that grow and differ from page to page, unless the close code is final; what is sent
+meanwhile waits, within limits. Local events (open, close, error) tell how it goes. wsctl.d.ts has the types and the rest of
+the documentation. For pages without modules, the classic script wsctl.global.js sets SimpleSocketHandler and MessageTypes.
 */
 package wsctl

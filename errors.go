@@ -101,7 +101,7 @@ type closedError struct{}
 func (closedError) Error() string { return "wsctl: socket closed" }
 func (closedError) Unwrap() error { return net.ErrClosed }
 
-// clientError is what the client may see of err, and whether there is more to err that belongs into the log.
+// clientError is what the client may see of err, and whether there is more to err that belongs in the log.
 func clientError(err error) (e *Error, hidden bool) {
 	switch {
 	case errors.As(err, &e):

@@ -99,7 +99,7 @@ func Example_cancel() {
 	// {"type":"$error","id":1,"data":{"code":"canceled","message":""}}
 }
 
-// The table of what clients can call belongs into a golden file.
+// The table of what clients can call belongs in a golden file.
 func ExampleHandler_Routes() {
 	h := wsctl.New(&Calculator{}, &wsctl.Options{TypeName: wsctl.SnakeCase})
 	for _, r := range h.Routes() {
@@ -207,7 +207,7 @@ func ExampleHandler_Shutdown() {
 	srv := &http.Server{Handler: h}
 	go srv.Serve(mempipe.Listen())
 
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	fmt.Println(h.Shutdown(ctx), srv.Shutdown(ctx))
 	// Output:

@@ -19,7 +19,7 @@ import (
 )
 
 // ServeHTTP upgrades the request and returns once the socket is open (upgrade, Authenticate, OnOpen) or refused; the
-// connection lives on. Middleware around it so sees only the handshake; see the package comment.
+// connection lives on. Middleware around it therefore sees only the handshake; see the package comment.
 //
 // Refused are, in this order: what is no WebSocket handshake (426, 405, 400), pages of other origins (403), everybody while
 // MaxConns is reached or after Shutdown has begun (503), whom Authenticate refuses (401, 403, 429, 500), and, by close code

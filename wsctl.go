@@ -241,7 +241,7 @@ func (s *Socket) gone() { s.h.unreserve(s) }
 // Shutdown refuses new sockets (503), takes no more messages, lets those that were taken be handled and answered, and closes
 // each socket with [CloseGoingAway] when its last method has returned. It waits until all connections and goroutines of h
 // are gone, and then returns nil. When ctx ends first, it cancels the methods that still run, drops all connections, and
-// returns ctx's error.
+// returns ctx's error. A client that is gone without a word takes all of Options.PingTimeout: give ctx more than that.
 //
 // Call it and wait: http.Server.Shutdown neither closes sockets nor waits for functions given to RegisterOnShutdown.
 func (h *Handler) Shutdown(ctx context.Context) error {

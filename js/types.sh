@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-npm install --silent --no-audit --no-fund --prefix "$tmp" typescript@7 >&2
+npm install --silent --no-audit --no-fund --prefix "$tmp" typescript@7.0.2 >&2
 tsc=$tmp/node_modules/.bin/tsc
 "$tsc" -p . --noEmit false --emitDeclarationOnly --rootDir src --outDir "$tmp/out"
 

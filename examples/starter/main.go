@@ -43,8 +43,10 @@ func main() {
 func run(ctx context.Context, addr string, out io.Writer) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("can't listen on %s: %w. If another program has the port, stop it, or choose another port: "+
-			"-addr localhost:0 takes a free one", addr, err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w (another program has the port: stop it, or choose another port; -addr localhost:0 takes a free one)", err)
+		}
+		return fmt.Errorf("can't listen on %s: %w", addr, err)
 	}
 	srv, sockets := newServer()
 	served := make(chan error, 1)
@@ -57,7 +59,7 @@ func run(ctx context.Context, addr string, out io.Writer) error {
 	case <-ctx.Done():
 	}
 	fmt.Fprintln(out, "Stopping.")
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second) // a page has 10 s to answer the close
 	defer cancel()
 	// Both, in this order: the http.Server knows nothing of WebSockets, it would neither close them nor wait for them.
 	return errors.Join(sockets.Shutdown(ctx), srv.Shutdown(ctx))
@@ -95,8 +97,8 @@ func secure(next http.Handler) http.Handler {
 // url is where a browser finds the listener.
 func url(addr string, ln net.Listener) string {
 	host, _, _ := net.SplitHostPort(addr)
-	if host == "" {
-		host = "localhost" // of ":42000", which is every address of this machine
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost" // every address of this machine
 	}
 	port := ln.Addr().(*net.TCPAddr).Port
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(port))

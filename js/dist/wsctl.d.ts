@@ -1,4 +1,4 @@
-// js/src 4ea4c119d91c936b740fb29ebfef20591e3b4e3223deddcd02d9ae6ff47fccc8
+// js/src 84a684a959f908fe27c0dcaffa7ddd0a092ecbd36feb615c059003477555265a
 /// <reference lib="esnext.disposable" />
 /**
  * ErrorCode says what went wrong with a call. These are the protocol's own; an application may add others.
@@ -50,7 +50,10 @@ export interface Message {
 }
 /** CloseInfo tells a `close` callback what ended, and what happens next. */
 export interface CloseInfo {
-    /** The close code; 1006 for a connection that was lost or couldn't be made, 4408 for one that took too long. */
+    /**
+     * The close code; 1006 for a connection that was lost or couldn't be made, 4408 for one that took too long, 4001 for one
+     * closed because the page was put aside.
+     */
     readonly code: number;
     readonly reason: string;
     /** Whether the connection had been open. False: an attempt to connect failed, or the client was closed meanwhile. */
@@ -69,7 +72,7 @@ export interface LocalEvents {
      * it, and once more when there are to be no more attempts.
      */
     close: CloseInfo | null;
-    /** Something went wrong that no promise tells: queued messages were dropped, or a url function failed. */
+    /** Something went wrong that no promise tells: queued messages were dropped, the url function or the WebSocket class threw. */
     error: WsError;
 }
 /** ClientEvents are the local events of a Client. */
@@ -87,7 +90,7 @@ export type Callback<P extends Protocol, L extends LocalEvents, K> = K extends k
 /** Args are the arguments after the type: data, which may be left out only where it may be undefined, and options. */
 export type Args<T, O> = undefined extends T ? [data?: T, options?: O] : [data: T, options?: O];
 /**
- * State is what the client is about: `idle` (not started), `connecting`, `open`, `waiting` (for the next attempt) or
+ * State is what the client is doing: `idle` (not started), `connecting`, `open`, `waiting` (for the next attempt) or
  * `closed` (for good, until connect() is called).
  */
 export type State = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
@@ -117,7 +120,10 @@ export interface Options {
     callTimeout?: number;
     /** How many messages and calls may wait for a connection; 256. */
     maxQueue?: number;
-    /** How long one may wait, ms; 60000. Older ones are dropped, and an `error` event says how many. */
+    /**
+     * How long one may wait, ms; 60000. Older ones are dropped, at the next attempt to connect or the next message at the
+     * latest, and an `error` event says how many.
+     */
     queueTtl?: number;
     /** The WebSocket class; the global one. */
     WebSocket?: WebSocketClass;
@@ -182,7 +188,7 @@ export declare class Client<P extends Protocol = AnyProtocol, L extends LocalEve
      * Throws for a url that can't be one, without `plain: true`, and where there is no WebSocket class.
      */
     constructor(url: Address | (() => Address | Promise<Address>), options?: Options);
-    /** What the client is about at present. */
+    /** What the client is doing at present. */
     get state(): State;
     /**
      * on calls fn for every event or message of that type: with its data and the whole message; after those that were
@@ -211,8 +217,8 @@ export declare class Client<P extends Protocol = AnyProtocol, L extends LocalEve
     connect(): this;
     /**
      * close ends the connection for good, until connect() is called: `close` is told before it returns, what is queued
-     * is dropped, calls reject with `unavailable`. code is 1000 or 3000 to 4999, reason has at most 123 bytes; the
-     * WebSocket throws for others, and nothing has happened then.
+     * is dropped, calls reject with `unavailable`. code is 1000 or 3000 to 4999, reason has at most 123 bytes; for others
+     * the WebSocket throws, where there is one, and nothing has happened then.
      */
     close(code?: number, reason?: string): this;
     /** Closes the client at the end of a `using` block. */

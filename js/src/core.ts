@@ -123,7 +123,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
     if (o.autoConnect) this.connect();
   }
 
-  /** What the client is about at present. */
+  /** What the client is doing at present. */
   get state(): State {
     return this._state;
   }
@@ -219,8 +219,8 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
 
   /**
    * close ends the connection for good, until connect() is called: `close` is told before it returns, what is queued
-   * is dropped, calls reject with `unavailable`. code is 1000 or 3000 to 4999, reason has at most 123 bytes; the
-   * WebSocket throws for others, and nothing has happened then.
+   * is dropped, calls reject with `unavailable`. code is 1000 or 3000 to 4999, reason has at most 123 bytes; for others
+   * the WebSocket throws, where there is one, and nothing has happened then.
    */
   close(code: number = 1000, reason: string = ''): this {
     if (this._state !== 'closed') this._over(code, reason);
@@ -236,6 +236,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
   private async _dial(): Promise<void> {
     const o = this._options;
     this._state = 'connecting';
+    this._fail(this._expire());
     const timer = this._after(o.connectTimeout, () => this._lost(4408, 'timeout'));
     try {
       let url = this._url;
@@ -285,7 +286,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
       const { id, data } = message;
       const end = this._calls.get(id);
       if (type === '$reply') end?.(undefined, data);
-      if (type === '$error') end?.(new WsError(data?.code, data?.message, data?.data));
+      if (type === '$error') end?.(new WsError(data?.code ?? 'internal', data?.message, data?.data));
     } else {
       this._emit(type, message.data, message);
     }
@@ -320,8 +321,9 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
       error = this._expire(Infinity, 'unavailable');
     }
     // Attempts that fail while the page knows that there is no connection are no news, until the last.
-    if (!this._told || !reconnect) this._emit('close', { code, reason, opened, reconnect, delay: delay ?? 0 });
-    this._told = reconnect;
+    const told = this._told;
+    this._told = reconnect; // first: a callback may close, or connect
+    if (!told || !reconnect) this._emit('close', { code, reason, opened, reconnect, delay: delay ?? 0 });
     this._fail(error);
   }
 
@@ -419,7 +421,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
 export class SimpleSocketHandler<P extends Protocol = AnyProtocol> extends Client<P, TemplateEvents> {
   /** As that of Client; `plain` is true unless told otherwise. */
   constructor(url: Address | (() => Address | Promise<Address>), options?: Options) {
-    super(url, { plain: true, ...options });
+    super(url, { ...options, plain: options?.plain ?? true });
   }
 
   protected override _emit(type: string, data: unknown, message?: unknown): boolean {

@@ -32,7 +32,10 @@ export interface Message {
 
 /** CloseInfo tells a `close` callback what ended, and what happens next. */
 export interface CloseInfo {
-  /** The close code; 1006 for a connection that was lost or couldn't be made, 4408 for one that took too long. */
+  /**
+   * The close code; 1006 for a connection that was lost or couldn't be made, 4408 for one that took too long, 4001 for one
+   * closed because the page was put aside.
+   */
   readonly code: number;
   readonly reason: string;
   /** Whether the connection had been open. False: an attempt to connect failed, or the client was closed meanwhile. */
@@ -52,7 +55,7 @@ export interface LocalEvents {
    * it, and once more when there are to be no more attempts.
    */
   close: CloseInfo | null;
-  /** Something went wrong that no promise tells: queued messages were dropped, or a url function failed. */
+  /** Something went wrong that no promise tells: queued messages were dropped, the url function or the WebSocket class threw. */
   error: WsError;
 }
 
@@ -77,7 +80,7 @@ export type Callback<P extends Protocol, L extends LocalEvents, K> =
 export type Args<T, O> = undefined extends T ? [data?: T, options?: O] : [data: T, options?: O];
 
 /**
- * State is what the client is about: `idle` (not started), `connecting`, `open`, `waiting` (for the next attempt) or
+ * State is what the client is doing: `idle` (not started), `connecting`, `open`, `waiting` (for the next attempt) or
  * `closed` (for good, until connect() is called).
  */
 export type State = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
@@ -109,7 +112,10 @@ export interface Options {
   callTimeout?: number;
   /** How many messages and calls may wait for a connection; 256. */
   maxQueue?: number;
-  /** How long one may wait, ms; 60000. Older ones are dropped, and an `error` event says how many. */
+  /**
+   * How long one may wait, ms; 60000. Older ones are dropped, at the next attempt to connect or the next message at the
+   * latest, and an `error` event says how many.
+   */
   queueTtl?: number;
   /** The WebSocket class; the global one. */
   WebSocket?: WebSocketClass;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { Client } from '../dist/wsctl.js';
-import { FakeWebSocket, dials, dice, last, log, setup, teardown, tick } from './fake.mjs';
+import { FakeWebSocket, dials, dice, last, log, outcome, setup, teardown, tick } from './fake.mjs';
 
 beforeEach(setup);
 afterEach(teardown);
@@ -83,6 +83,31 @@ test('close is told once for a loss: attempts that fail are no news, a loss afte
     ['close', false, false],
     ['close', false, true],
   ]);
+});
+
+test('close() in a close callback is not forgotten: a loss after connect() is told', () => {
+  const client = make();
+  const told = log(client);
+  client.on('close', () => client.close(), { once: true });
+  last().drop();
+  assert.equal(client.state, 'closed');
+  told.length = 0;
+  client.connect();
+  last().drop();
+  assert.deepEqual(told.map(([what, info]) => [what, info.reconnect]), [['close', true]]);
+});
+
+test('what has waited too long is dropped at the next attempt', async () => {
+  const client = make({ queueTtl: 500 });
+  const told = log(client);
+  last().drop();
+  client.send('a');
+  const call = client.call('b', 1, { timeout: Infinity });
+  tick(600);
+  assert.equal(dials(), 2);
+  assert.equal((await outcome(call)).code, 'timeout');
+  assert.deepEqual(told.map(([what]) => what), ['close', 'error']);
+  assert.deepEqual(told[1][1].data, { dropped: 1 });
 });
 
 test('delays: 100 ms and a random part of a range that doubles up to its limit', () => {
