@@ -32,7 +32,11 @@ func deflateFrame(b []byte) []byte {
 		return nil
 	}
 	d := deflaters.Get().(*deflater)
-	defer deflaters.Put(d)
+	defer func() {
+		if d.out.Cap() <= maxPooled {
+			deflaters.Put(d)
+		}
+	}()
 	d.out.Reset()
 	d.out.Write(zeros[:])
 	d.w.Reset(&d.out)

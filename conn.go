@@ -47,23 +47,23 @@ type conn struct {
 	seen    atomic.Bool  // something was received since the last sweep
 	refs    atomic.Int32 // goroutines and hooks that aren't through; the last one calls owner.gone
 
-	mu       sync.Mutex // guards following
-	state    connState
-	writing  bool       // somebody has the turn to write
-	draining bool       // it is the drain goroutine: the network takes no more at once
-	flushing bool       // a fan-out is about to flush
-	corked   bool       // what is queued waits for the end of a burst
-	bursts   int        // handlers at work: the reader's burst, workers
-	hangup   bool       // close the connection when nothing is queued
-	first    [1]segment // the memory of queue while it has one segment
-	queue    []segment
-	under    segment // being written
-	offset   int     // bytes of under that are written
-	queued   int     // bytes that are not
-	settled  uint64  // number of the last of the hub's messages that is queued here, or isn't to be
-	wrote    uint64  // counts progress
-	closeBy  time.Time
-	corkSlot int // index in corks.list, which guards it, from 1; 0: not in it
+	mu         sync.Mutex // guards following
+	state      connState
+	writing    bool       // somebody has the turn to write
+	draining   bool       // it is the drain goroutine: the network takes no more at once
+	willFlush  bool       // a fan-out is about to flush
+	corked     bool       // what is queued waits for the end of a burst
+	bursts     int        // handlers at work: the reader's burst, workers
+	hangup     bool       // close the connection when nothing is queued
+	first      [1]segment // the memory of queue while it has one segment
+	queue      []segment
+	under      segment // being written
+	offset     int     // bytes of under that are written
+	queued     int     // bytes that are not
+	pushedUpTo uint64  // number of the last of the hub's messages that is queued here, or isn't to be
+	wrote      uint64  // counts progress
+	closeBy    time.Time
+	corkSlot   int // index in corks.list, which guards it, from 1; 0: not in it
 }
 
 type connState uint8

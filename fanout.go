@@ -29,7 +29,7 @@ func makeFrames(typ string, data any, deflating bool) (frames, error) {
 	}
 	var f frames
 	if deflating {
-		f.deflated = slices.Clone(deflateFrame(b.Bytes()))
+		f.deflated = deflateFrame(b.Bytes())
 	}
 	f.plain = slices.Clone(frame(b.Bytes(), frameText))
 	putBuffer(b)
@@ -98,8 +98,8 @@ func (h *Hub) startLocked() {
 	}
 }
 
-// settled waits until everything sent to rooms is in the members' queues, if this is soon enough for ctx.
-func (h *Hub) settled(ctx context.Context) error {
+// waitQuiet waits until everything sent to rooms is in the members' queues, if this is soon enough for ctx.
+func (h *Hub) waitQuiet(ctx context.Context) error {
 	h.mu.Lock()
 	quiet := h.quiet
 	h.mu.Unlock()
@@ -198,20 +198,20 @@ func (b *batch) join() frames {
 	return whole
 }
 
-// settle puts into s's queue what was sent to its rooms and isn't there yet, so that what comes next comes after it. The
+// catchUp puts into s's queue what was sent to its rooms and isn't there yet, so that what comes next comes after it. The
 // fan-out passes over it then.
-func (h *Hub) settle(s *Socket) {
+func (h *Hub) catchUp(s *Socket) {
 	if h.tail.Load() == h.done.Load() {
 		return
 	}
 	h.mu.Lock()
-	flush, err := h.settleLocked(s)
+	flush, err := h.catchUpLocked(s)
 	h.mu.Unlock()
 	s.pushed(flush, err)
 }
 
-// settleLocked is settle with mu held. It lets go of mu where the queue must be written before it takes more.
-func (h *Hub) settleLocked(s *Socket) (flush bool, err error) {
+// catchUpLocked is catchUp with mu held. It lets go of mu where the queue must be written before it takes more.
+func (h *Hub) catchUpLocked(s *Socket) (flush bool, err error) {
 	for {
 		flush, err = h.pushLocked(s)
 		if err != errFlushFirst {

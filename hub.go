@@ -21,6 +21,7 @@ type Hub struct {
 
 	mu       sync.Mutex // guards following; taken before a conn's
 	rooms    map[roomKey]*room
+	named    int // of rooms, those of kindRoom
 	sockets  map[string]*Socket
 	pending  []*batch      // in the order of the Sends
 	bytes    int           // of pending
@@ -150,6 +151,9 @@ func (h *Hub) joinLocked(s *Socket, key roomKey) {
 	if r == nil {
 		r = &room{key: key}
 		h.rooms[key] = r
+		if key.kind == kindRoom {
+			h.named++
+		}
 	} else if r.find(s) >= 0 {
 		return
 	}
@@ -161,7 +165,7 @@ func (h *Hub) joinLocked(s *Socket, key roomKey) {
 // leave takes s out of a room. What was sent to the room before still reaches it.
 func (h *Hub) leave(s *Socket, key roomKey) {
 	h.mu.Lock()
-	flush, err := h.settleLocked(s)
+	flush, err := h.catchUpLocked(s)
 	i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room.key == key })
 	if i >= 0 && !s.left {
 		h.leaveLocked(s, s.rooms[i].room)
@@ -174,6 +178,9 @@ func (h *Hub) leave(s *Socket, key roomKey) {
 func (h *Hub) leaveLocked(s *Socket, r *room) {
 	if r.remove(s); len(r.members) == 0 {
 		delete(h.rooms, r.key)
+		if r.key.kind == kindRoom {
+			h.named--
+		}
 	}
 }
 
@@ -182,10 +189,7 @@ func (h *Hub) leaveLocked(s *Socket, r *room) {
 func (h *Hub) exit(s *Socket) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := h.settleLocked(s)
-	if h.sockets[s.id] != s {
-		return nil
-	}
+	_, err := h.catchUpLocked(s)
 	for _, m := range s.rooms {
 		h.leaveLocked(s, m.room)
 	}
@@ -211,16 +215,11 @@ func (h *Hub) roomsOf(s *Socket) []string {
 	return names
 }
 
-// count is the number of rooms, for Stats.
-func (h *Hub) count() (rooms int) {
+// namedRooms is the number of rooms that were joined by name, for Stats.
+func (h *Hub) namedRooms() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for key := range h.rooms {
-		if key.kind == kindRoom {
-			rooms++
-		}
-	}
-	return rooms
+	return h.named
 }
 
 // Room is a set of sockets: a small value, made by a Hub, good for ever. The zero Room has no members. All methods may be
@@ -245,8 +244,9 @@ func (r Room) check() error {
 }
 
 // Send gives the message its place in every member's order: what is sent to a member afterwards, in whatever way, comes
-// after it, and who joins or leaves later doesn't change who gets it. It doesn't wait for the network; a member whose
-// queue is full is closed with [CloseSlow], and costs the others nothing. The error is that of a bad type, as of
+// after it, and who joins or leaves later doesn't change who gets it. It doesn't wait for the network, at most for other
+// messages' places, when some MiB of them wait; a member whose queue is full is closed with [CloseSlow], and costs the others
+// nothing. The error is that of a bad type, as of
 // [Socket.Send], of data that can't be encoded, or of a bad room: the zero Room, or a name that is empty or longer than
 // 128 bytes. A room without members is no error.
 func (r Room) Send(typ string, data any) error {
@@ -270,13 +270,13 @@ func (r Room) Send(typ string, data any) error {
 	return nil
 }
 
-// Except returns the room without those sockets.
+// Except returns the room without those sockets: it has fewer members, and messages reach nobody else. The zero Room stays it.
 func (r Room) Except(s ...*Socket) Room {
 	r.except = append(slices.Clip(r.except), s...)
 	return r
 }
 
-// Close closes every member, as [Socket.Close], whose errors it returns.
+// Close closes every member, as [Socket.Close]: the error is that of a bad code or reason, or of a bad room as of Send.
 func (r Room) Close(code int, reason string) error {
 	if err := r.check(); err != nil {
 		return err
@@ -290,7 +290,7 @@ func (r Room) Close(code int, reason string) error {
 	return nil
 }
 
-// Members returns the members, in no order.
+// Members returns the members of now, in no order. The error is that of a bad room, as of Send, or ctx's.
 func (r Room) Members(ctx context.Context) ([]Member, error) {
 	if err := r.check(); err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type inbox struct {
 	opened  bool // OnOpen has agreed
 	opening bool // OnOpen is being asked
 	inline  bool // the reader handles a burst
+	piece   bool // the reader has read what it hasn't taken all of yet
 	workers int
 	waiting []*inbound
 	bytes   int // of waiting
@@ -35,11 +36,11 @@ type inbound struct {
 	cancel   context.CancelFunc
 }
 
-// cost is about the bytes of a message on the wire, so that many tiny ones don't wait in the place of one.
+// cost is about the bytes of a message on the wire, which the bound counts; a tiny one takes some times as much memory.
 func (m *inbound) cost() int { return len(`{"type":"","data":}`) + len(m.typ) + len(m.data) }
 
 // busy tells whether a method of the application may be running, or is going to.
-func (in *inbox) busy() bool { return in.opening || in.inline || in.workers > 0 }
+func (in *inbox) busy() bool { return in.opening || in.inline || in.piece || in.workers > 0 }
 
 // endInbox drops what waits, unless keep, and wakes the reader. mu is held.
 func (s *Socket) endInbox(keep bool) {
@@ -96,15 +97,17 @@ func (s *Socket) take(e envelope, fault error) {
 		s.h.calls.Add(1)
 	}
 	limit := s.h.opts.Concurrency
-	c := s.current.Load()
-	if in.workers == 0 && limit == 1 && (fault != nil || s.h.chain == nil && !c.takesContext(e)) {
+	target := s.target(e, fault)
+	if in.workers == 0 && limit == 1 && !target.wantsWorker {
 		first := !in.inline
 		in.inline = true
 		s.mu.Unlock()
 		if first {
 			s.conn.beginBurst()
+		} else {
+			s.conn.cork()
 		}
-		s.handle(context.Background(), c, e, fault)
+		s.handle(context.Background(), target, e, fault)
 		return
 	}
 	s.queueLocked(e, fault)
@@ -126,25 +129,26 @@ func (s *Socket) take(e envelope, fault error) {
 	s.mu.Unlock()
 }
 
-// heard lets the reader take nothing of what comes after Shutdown has begun.
+// heard begins a piece. What comes after Shutdown has begun isn't taken; what came before is, to its end.
 func (s *Socket) heard() {
-	if s.stopping.Load() {
-		s.deaf = true
-	}
+	s.mu.Lock()
+	s.inbox.piece = true
+	s.deaf = s.stopping.Load()
+	s.mu.Unlock()
 }
 
 // idle ends the reader's burst.
 func (s *Socket) idle() {
 	s.mu.Lock()
 	burst := s.inbox.inline
-	s.inbox.inline = false
+	s.inbox.inline, s.inbox.piece = false, false
 	last := s.ended != nil || s.stopping.Load()
 	s.mu.Unlock()
 	if burst {
 		s.endBurst()
 	}
 	if last {
-		s.settle()
+		s.conclude()
 	}
 }
 
@@ -154,12 +158,27 @@ func (s *Socket) endBurst() {
 	s.h.hub.kick()
 }
 
-// takesContext tells whether the application has asked for a context to handle the message with.
-func (c *controller) takesContext(e envelope) bool {
-	if r := c.route(e.typ); r != nil {
-		return r.ctx
+// target is what will handle a message: the controller of this moment, and its method.
+type target struct {
+	c           *controller
+	r           *route // nil: it has none
+	wantsWorker bool   // it gets a context, and may wait for it
+	wantsFlush  bool   // it asks for one itself: what was answered needn't wait for it
+}
+
+// target looks a message up. A bad one needs nothing but its answer.
+func (s *Socket) target(e envelope, fault error) target {
+	if fault != nil {
+		return target{}
 	}
-	return c != nil && c.fallback != nil
+	t := target{c: s.current.Load()}
+	if t.r = t.c.route(e.typ); t.r != nil {
+		t.wantsFlush = t.r.ctx
+	} else {
+		t.wantsFlush = t.c != nil && t.c.fallback != nil
+	}
+	t.wantsWorker = t.wantsFlush || s.h.chain != nil
+	return t
 }
 
 // queueLocked puts a copy of a message behind the others.
@@ -205,12 +224,13 @@ func (s *Socket) work(m *inbound) {
 			s.mu.Unlock()
 			s.end(&CloseError{Code: CloseInternal}, false)
 			s.endBurst()
-			s.settle()
+			s.conclude()
 		}
 		s.conn.release()
 	}()
 	s.conn.beginBurst()
 	for m != nil {
+		s.conn.cork()
 		s.handleQueued(m)
 		s.mu.Lock()
 		if m = s.inbox.pop(); m == nil {
@@ -219,14 +239,14 @@ func (s *Socket) work(m *inbound) {
 		s.mu.Unlock()
 	}
 	s.endBurst()
-	s.settle()
+	s.conclude()
 }
 
 // handleQueued handles a message on a worker, with a context that $cancel ends.
 func (s *Socket) handleQueued(m *inbound) {
-	c := s.current.Load()
-	if m.fault == nil && c.takesContext(m.envelope) {
-		s.conn.flush() // what was answered needn't wait for a method that may wait itself
+	target := s.target(m.envelope, m.fault)
+	if target.wantsFlush {
+		s.conn.flush()
 	}
 	ctx := s.Context()
 	if m.id != 0 {
@@ -240,7 +260,7 @@ func (s *Socket) handleQueued(m *inbound) {
 		}
 		s.mu.Unlock()
 	}
-	s.handle(ctx, c, m.envelope, m.fault)
+	s.handle(ctx, target, m.envelope, m.fault)
 }
 
 // forget ends a call's use of its id. mu is held.
@@ -251,9 +271,9 @@ func (s *Socket) forget(id int64) {
 	}
 }
 
-// handle has c handle a message and, if it is a call, answers it.
-func (s *Socket) handle(ctx context.Context, c *controller, e envelope, fault error) {
-	result, err := s.invoke(ctx, c, e, fault)
+// handle handles a message and, if it is a call, answers it.
+func (s *Socket) handle(ctx context.Context, t target, e envelope, fault error) {
+	result, err := s.invoke(ctx, t, e, fault)
 	var ce *CloseError
 	switch {
 	case errors.As(err, &ce):
@@ -275,7 +295,7 @@ func (s *Socket) hasEnded() bool {
 
 // invoke runs the middleware and the method, unless the message is at fault. With its return the call's id is free: the
 // client may use it again as soon as it has the answer.
-func (s *Socket) invoke(ctx context.Context, c *controller, e envelope, fault error) (result any, err error) {
+func (s *Socket) invoke(ctx context.Context, t target, e envelope, fault error) (result any, err error) {
 	defer func() {
 		if e.id != 0 {
 			s.mu.Lock()
@@ -290,7 +310,7 @@ func (s *Socket) invoke(ctx context.Context, c *controller, e envelope, fault er
 	case s.h.chain != nil:
 		result, err = s.h.chain(ctx, s, Message{Type: string(e.typ), ID: e.id, Data: e.data})
 	default:
-		result, err = c.dispatch(ctx, s, e, true)
+		result, err = t.dispatch(ctx, s, e, true)
 	}
 	return result, checked(err)
 }

@@ -64,6 +64,8 @@ func (s *Socket) sweep(now time.Time) {
 	if state != connOpen {
 		if state == connClosing && !now.Before(closeBy) {
 			c.hangUp(true)
+		} else if state == connClosed { // a write has failed, and the reader may be waiting for something else
+			s.end(&CloseError{Code: CloseAbnormal}, true)
 		}
 		return
 	}
@@ -78,7 +80,7 @@ func (s *Socket) sweep(now time.Time) {
 		s.end(&CloseError{Code: CloseUnauthenticated, Reason: "credential expired"}, false)
 	case o.WriteTimeout > 0 && now.Sub(st.progress) >= o.WriteTimeout:
 		s.end(&CloseError{Code: CloseTimeout, Reason: "no progress in writing"}, true)
-	case o.PingInterval > 0 && o.PingTimeout > 0 && now.Sub(st.heard) >= o.PingInterval+o.PingTimeout:
+	case o.PingInterval > 0 && o.PingTimeout > 0 && now.Sub(st.heard)-o.PingInterval >= o.PingTimeout:
 		s.end(&CloseError{Code: CloseTimeout, Reason: "no sign of life"}, true)
 	case o.PingInterval > 0 && !now.Before(st.ping):
 		st.ping = now.Add(o.PingInterval)
@@ -86,7 +88,7 @@ func (s *Socket) sweep(now time.Time) {
 	}
 }
 
-// startSweep begins a socket's life in the eyes of the sweeper. The first ping comes after a random part of the interval, so
+// start begins a socket's life in the eyes of the sweeper. The first ping comes after a random part of the interval, so
 // that clients which came together don't answer together for ever.
 func (st *sweepState) start(o *Options) {
 	now := time.Now()

@@ -327,7 +327,9 @@ func appendValue(b *bytes.Buffer, start int, v any) error {
 	enc := encoderPool.Get().(*jsontext.Encoder) // not given back after a panic
 	enc.Reset(b)
 	err := json.MarshalEncode(enc, v)
-	encoderPool.Put(enc)
+	if b.Cap() <= maxPooled { // it refers to b
+		encoderPool.Put(enc)
+	}
 	if err != nil {
 		return err
 	}

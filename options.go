@@ -29,8 +29,8 @@ type Options struct {
 	Middleware []func(MessageFunc) MessageFunc
 
 	// Origins are the origins of pages that may connect, beside the request's own host: patterns as of path.Match, in any
-	// case, for the Origin's host[:port], as "app.example.com", "*.example.com", "localhost:*" or "*". Requests without
-	// an Origin header, which browsers always send, are not asked for one.
+	// case, for the Origin's host[:port], as "app.example.com", "*.example.com", "localhost:*", `\[::1\]:*` or "*". Requests
+	// without an Origin header, which browsers always send, are not asked for one.
 	Origins []string
 
 	// Authenticate is asked in the handshake, before the upgrade. token is that of an "Authorization: Bearer" header, or
@@ -48,7 +48,7 @@ type Options struct {
 	Compression bool         // permessage-deflate, without context takeover, for clients that offer it
 
 	MaxMessage  int // bytes of a message received, when inflated: 64 KiB. A longer one closes the socket with 1009
-	SendBuffer  int // bytes queued for a socket: 1 MiB. One that needs more is closed with CloseSlow
+	SendBuffer  int // bytes queued for a socket: 1 MiB, or one message of any size. One that needs more is closed with CloseSlow
 	Concurrency int // methods of one socket that run at once: 1, in order
 	MaxConns    int // sockets of this handler; more are refused with 503. Zero or negative: no limit
 

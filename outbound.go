@@ -1,9 +1,9 @@
 package wsctl
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	corkLimit = 16 << 10 // corked bytes that are written at once, and the most that small segments are joined to
-	chunkSize = 4 << 10  // a pooled buffer: of reads, and of small frames that wait
-	headRoom  = 10       // the longest header of a server's frame (RFC 6455, section 5.2)
+	maxTurn   = 256 << 10 // bytes that one turn writes: then a goroutine of its own goes on
+	corkLimit = 16 << 10  // corked bytes that are written at once, and the most that small segments are joined to
+	chunkSize = 4 << 10   // a pooled buffer: of reads, and of small frames that wait
+	headRoom  = 10        // the longest header of a server's frame (RFC 6455, section 5.2)
 )
 
 // First bytes of frames (RFC 6455, section 5.2): the opcode and FIN; rsv1 marks a deflated message (RFC 7692).
@@ -30,6 +31,7 @@ const (
 type segment struct {
 	b      []byte
 	shared bool
+	pooled bool
 }
 
 var (
@@ -40,10 +42,10 @@ var (
 // free gives a segment's memory back to its pool.
 func (s segment) free() {
 	switch {
-	case s.shared:
+	case !s.pooled:
 	case cap(s.b) == chunkSize:
 		chunks.Put((*[chunkSize]byte)(s.b[:chunkSize]))
-	case cap(s.b) == corkLimit:
+	default:
 		joins.Put((*[corkLimit]byte)(s.b[:corkLimit]))
 	}
 }
@@ -84,7 +86,7 @@ func (c *conn) makeRoom(n int) error {
 func (c *conn) push(b *batch, since uint64, whole frames) (flush bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	since = max(since, c.settled)
+	since = max(since, c.pushedUpTo)
 	if f := whole.of(c); f != nil && since < b.first && len(f) <= c.h.opts.SendBuffer {
 		err = c.admitShared(f, b.last(), len(b.frames))
 	} else {
@@ -94,8 +96,8 @@ func (c *conn) push(b *batch, since uint64, whole frames) (flush bool, err error
 			}
 		}
 	}
-	flush = c.queued > 0 && !c.writing && !c.flushing && (!c.corked || c.queued >= corkLimit)
-	c.flushing = c.flushing || flush
+	flush = c.queued > 0 && !c.writing && !c.willFlush && (!c.corked || c.queued >= corkLimit)
+	c.willFlush = c.willFlush || flush
 	return flush, err
 }
 
@@ -104,7 +106,7 @@ func (c *conn) admitShared(frame []byte, number uint64, messages int) error {
 	err := c.admit(len(frame))
 	if err == nil {
 		c.enqueue(frame, true)
-		c.settled = number
+		c.pushedUpTo = number
 		c.h.sent.Add(uint64(messages))
 	}
 	return err
@@ -129,7 +131,8 @@ func (c *conn) enqueueControl(opcode byte, payload string) {
 	c.enqueue(append(append(b[:0], opcode, byte(len(payload))), payload...), false)
 }
 
-// admit tells whether n bytes more may wait: a message enters an empty queue whatever its size. mu is held.
+// admit tells whether n bytes more may wait: a message enters an empty queue whatever its size, and one is let through while
+// somebody is about to learn whether the network takes more. mu is held.
 func (c *conn) admit(n int) error {
 	switch {
 	case c.state != connOpen:
@@ -138,8 +141,8 @@ func (c *conn) admit(n int) error {
 		return nil
 	case !c.writing:
 		return errFlushFirst
-	case !c.draining:
-		return nil // somebody is about to learn whether the network takes more
+	case !c.draining && c.queued <= c.h.opts.SendBuffer:
+		return nil
 	}
 	return ErrSlow
 }
@@ -150,18 +153,19 @@ func (c *conn) enqueue(frame []byte, shared bool) {
 	c.queued += len(frame)
 	last := len(c.queue) - 1
 	if shared && (last < 0 || len(frame) > chunkSize/4) {
-		c.queue = append(c.queue, segment{frame, true})
+		c.queue = append(c.queue, segment{b: frame, shared: true})
 		return
 	}
 	if last >= 0 && !c.queue[last].shared && cap(c.queue[last].b)-len(c.queue[last].b) >= len(frame) {
 		c.queue[last].b = append(c.queue[last].b, frame...)
 		return
 	}
-	var b []byte
-	if len(frame) <= chunkSize {
-		b = chunks.Get().(*[chunkSize]byte)[:0]
+	s := segment{pooled: len(frame) <= chunkSize}
+	if s.pooled {
+		s.b = chunks.Get().(*[chunkSize]byte)[:0]
 	}
-	c.queue = append(c.queue, segment{b: append(b, frame...)})
+	s.b = append(s.b, frame...)
+	c.queue = append(c.queue, s)
 }
 
 // flush writes what is queued, as far as the network takes it.
@@ -170,21 +174,23 @@ func (c *conn) flush() {
 	c.flushLocked()
 }
 
-// flushLocked takes the turn to write, and a reference with it, unless somebody has it, and writes until nothing is queued;
-// what the network doesn't take at once is left to a goroutine. mu is held, and released.
+// flushLocked takes the turn to write, and a reference with it, unless somebody has it, and writes until nothing is queued.
+// What the network doesn't take at once, and what others queue without end meanwhile, is left to a goroutine. mu is held,
+// and released.
 func (c *conn) flushLocked() {
-	c.flushing = false
+	c.willFlush = false
 	if c.writing || c.queued == 0 && !c.hangup || !c.retain() { // nothing is queued where nothing is left
 		c.mu.Unlock()
 		return
 	}
 	c.writing = true
-	for c.next() {
+	for turn := 0; c.next(); {
 		b := c.under.b[c.offset:]
 		c.mu.Unlock()
 		n, err := c.tryWrite(b)
 		c.mu.Lock()
-		if !c.advance(n, err) {
+		turn += n
+		if !c.advance(n, err) || turn >= maxTurn && c.queued > 0 {
 			c.draining = true
 			c.mu.Unlock()
 			go c.drain() // with the turn and its reference
@@ -230,7 +236,7 @@ func (c *conn) next() bool {
 	}
 	c.under = c.queue[0]
 	if n > 1 {
-		c.under = segment{b: joins.Get().(*[corkLimit]byte)[:0]}
+		c.under = segment{b: joins.Get().(*[corkLimit]byte)[:0], pooled: true}
 		for _, s := range c.queue[:n] {
 			c.under.b = append(c.under.b, s.b...)
 			s.free()
@@ -333,18 +339,14 @@ func (c *conn) hangUp(now bool) {
 	c.flushLocked()
 }
 
-// closeNet closes the network connection under all layers: a TLS connection's own Close may wait for a peer that
-// doesn't read. The close frame has said what its closing alert would say.
+// closeNet closes the network connection. A TLS connection's own Close may wait for a peer that doesn't read; the close frame
+// has said what its closing alert would say.
 func (c *conn) closeNet() {
 	nc := c.Conn
-	for {
-		t, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			_ = nc.Close()
-			return
-		}
+	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()
 	}
+	_ = nc.Close()
 }
 
 // ending tells whether our close frame is queued, or the connection closed.
@@ -358,17 +360,24 @@ func (c *conn) ending() bool {
 func (c *conn) beginBurst() {
 	c.mu.Lock()
 	c.bursts++
-	if !c.corked {
-		c.corked = true
-		c.h.corks.add(c)
-	}
 	c.mu.Unlock()
+	c.cork()
 }
 
 // startCork lets the timer see a conn that newConn has corked.
 func (c *conn) startCork() {
 	c.mu.Lock()
 	if c.corked {
+		c.h.corks.add(c)
+	}
+	c.mu.Unlock()
+}
+
+// cork has what a handler sends gather again, in a burst whose cork was pulled.
+func (c *conn) cork() {
+	c.mu.Lock()
+	if !c.corked {
+		c.corked = true
 		c.h.corks.add(c)
 	}
 	c.mu.Unlock()
@@ -394,7 +403,7 @@ func (c *conn) uncork() {
 	c.flushLocked()
 }
 
-// appendHeader makes a frame of b, whose first headRoom bytes are free, and returns it.
+// frame makes a frame of b, whose first headRoom bytes are free, and returns it.
 func frame(b []byte, first byte) []byte {
 	n := len(b) - headRoom
 	switch {

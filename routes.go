@@ -101,7 +101,7 @@ func nearest(names []routeName, typ string) string {
 	if typ == "" || len(typ) > maxNear {
 		return ""
 	}
-	best, limit := "", max(1, len(typ)/3)
+	best, limit := "", min(3, max(1, len(typ)/3))
 	typ = strings.ToLower(typ)
 	for _, n := range names {
 		if len(n.lower) <= maxNear && len(typ) <= maxNear {

@@ -97,7 +97,7 @@ func (s *Socket) sendPayload(b []byte) error {
 
 // sendFrame sends a frame after what was sent to s's rooms before.
 func (s *Socket) sendFrame(f []byte) error {
-	s.h.hub.settle(s)
+	s.h.hub.catchUp(s)
 	err := s.conn.send(f)
 	if err == ErrSlow {
 		s.end(errSlowClose, false)
@@ -223,7 +223,7 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 	s.mu.Unlock()
 	defer s.conn.release()
 
-	if s.h.hub.exit(s) == ErrSlow {
+	if s.h.hub.exit(s) == ErrSlow && !keep {
 		ce = errSlowClose // another code would say that the client has got everything
 	}
 	s.mu.Lock()
@@ -246,13 +246,13 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 	if cancel != nil {
 		cancel(ce) // now that Send answers ErrClosed
 	}
-	s.settle()
+	s.conclude()
 	return true
 }
 
-// settle does what waits for the socket's last method to return: the end of one that is to stop, the hooks of one that
+// conclude does what waits for the socket's last method to return: the end of one that is to stop, the hooks of one that
 // has ended.
-func (s *Socket) settle() {
+func (s *Socket) conclude() {
 	s.mu.Lock()
 	if s.inbox.busy() {
 		s.mu.Unlock()
@@ -276,7 +276,7 @@ func (s *Socket) settle() {
 // stop ends the socket when its methods have returned; nothing more is taken from the client.
 func (s *Socket) stop() {
 	s.stopping.Store(true)
-	s.settle()
+	s.conclude()
 }
 
 // finish tells everybody who wants to know that the socket has ended.

@@ -49,11 +49,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := h.newSocket()
-	if !h.authenticate(w, r, s) || !h.upgrade(w, r, s) {
-		h.unreserve(s)
-		return
+	upgraded := false
+	defer func() {
+		if !upgraded { // refused, or Authenticate has ended the goroutine by runtime.Goexit
+			h.unreserve(s)
+		}
+	}()
+	if upgraded = h.authenticate(w, r, s) && h.upgrade(w, r, s); upgraded {
+		h.open(s, r)
 	}
-	h.open(s, r)
 }
 
 // validKey tells whether a key is one of RFC 6455, section 4.2.1.
@@ -177,6 +181,9 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, s *Socket) boo
 	ws, err := h.upgrader.Upgrade(hijack, r, nil)
 	if err != nil {
 		h.refused.Add(1)
+		if s.conn != nil {
+			h.log().Warn("wsctl: handshake failed", "error", err)
+		}
 		if hijack.err != nil {
 			h.log().Error("wsctl: the connection can't be taken over from the HTTP server: a middleware hides http.Hijacker "+
 				"(http.TimeoutHandler does, and can't work with WebSockets), or this is HTTP/2", "error", hijack.err)
@@ -237,8 +244,13 @@ func (h *Handler) open(s *Socket, r *http.Request) {
 			stop()
 		}
 	}
-	err := s.open(r)
+	err := errPanicked // also of an OnOpen that ends the goroutine by runtime.Goexit
+	defer func() { h.finishOpen(s, err) }()
+	err = s.open(r)
+}
 
+// finishOpen goes on with a socket that OnOpen has agreed to, or not.
+func (h *Handler) finishOpen(s *Socket, err error) {
 	s.mu.Lock()
 	s.inbox.opening = false
 	s.inbox.opened = err == nil
@@ -254,7 +266,7 @@ func (h *Handler) open(s *Socket, r *http.Request) {
 		}
 	}
 	s.endBurst()
-	s.settle()
+	s.conclude()
 	go s.conn.read()
 }
 

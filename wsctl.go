@@ -80,7 +80,8 @@ type Handler struct {
 //	func (c *T) Name([ctx context.Context,] s *Socket [, in In]) [out Out] [, err error]
 //
 // No other method can be reached by a client: not Run(ctx), nor String, nor those of an embedded *sql.DB. Methods of one
-// socket run one after the other, those of different sockets at the same time, on one controller.
+// socket run one after the other, unless Options.Concurrency allows more; those of different sockets at the same time, on
+// one controller.
 //
 // New panics, like [http.ServeMux.Handle], with one message that names every method (file:line) and option that is wrong.
 // Nil opts is the zero Options; opts is copied.
@@ -110,7 +111,8 @@ func New(controller any, opts *Options) *Handler {
 	}
 	if n := len(o.Middleware); n > 0 {
 		h.chain = func(ctx context.Context, s *Socket, m Message) (any, error) {
-			return s.current.Load().dispatch(ctx, s, envelope{typ: []byte(m.Type), id: m.ID, data: m.Data}, false)
+			e := envelope{typ: []byte(m.Type), id: m.ID, data: m.Data} // the middleware may have changed it
+			return s.target(e, nil).dispatch(ctx, s, e, false)
 		}
 		for i := n - 1; i >= 0; i-- {
 			if h.chain = o.Middleware[i](h.chain); h.chain == nil {
@@ -122,17 +124,17 @@ func New(controller any, opts *Options) *Handler {
 }
 
 // dispatch hands a message to the method of its type. encode says that the result is for nothing but to be encoded.
-func (c *controller) dispatch(ctx context.Context, s *Socket, e envelope, encode bool) (any, error) {
-	if r := c.route(e.typ); r != nil {
-		return r.call(c, ctx, s, e.data, encode)
+func (t target) dispatch(ctx context.Context, s *Socket, e envelope, encode bool) (any, error) {
+	if t.r != nil {
+		return t.r.call(t.c, ctx, s, e.data, encode)
 	}
 	typ := string(e.typ)
-	if c != nil && c.fallback != nil {
-		return c.fallback.OnUnknown(ctx, s, Message{Type: typ, ID: e.id, Data: e.data})
+	if t.c != nil && t.c.fallback != nil {
+		return t.c.fallback.OnUnknown(ctx, s, Message{Type: typ, ID: e.id, Data: e.data})
 	}
 	hint := ""
 	if e.id != 0 {
-		if near := c.nearest(typ); near != "" {
+		if near := t.c.nearest(typ); near != "" {
 			hint = fmt.Sprintf("; did you mean %q?", near)
 		}
 	}
@@ -157,7 +159,7 @@ func (h *Handler) log() *slog.Logger {
 // Stats is a snapshot of a [Handler].
 type Stats struct {
 	// Of now.
-	Sockets     int // open
+	Sockets     int // open, or being asked for by OnOpen
 	Rooms       int // of the hub, with members
 	Calls       int // read and not answered
 	QueuedBytes int // to be written
@@ -175,7 +177,7 @@ type Stats struct {
 // Stats returns a snapshot. To time methods, use a Middleware.
 func (h *Handler) Stats() Stats {
 	st := Stats{
-		Rooms:       h.hub.count(),
+		Rooms:       h.hub.namedRooms(),
 		Calls:       int(h.calls.Load()),
 		Opened:      h.opened.Load(),
 		Refused:     h.refused.Load(),
@@ -185,9 +187,9 @@ func (h *Handler) Stats() Stats {
 		BadMessages: h.badMessages.Load(),
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	st.Closed = maps.Clone(h.closed)
-	for s := range h.sockets {
+	h.mu.Unlock()
+	for _, s := range h.all() {
 		if s.conn.queuedBytes(&st.QueuedBytes) {
 			st.Sockets++
 		}
@@ -243,7 +245,8 @@ func (s *Socket) gone() { s.h.unreserve(s) }
 // are gone, and then returns nil. When ctx ends first, it cancels the methods that still run, drops all connections, and
 // returns ctx's error. A client that is gone without a word takes all of Options.PingTimeout: give ctx more than that.
 //
-// Call it and wait: http.Server.Shutdown neither closes sockets nor waits for functions given to RegisterOnShutdown.
+// Call it and wait: http.Server.Shutdown neither closes sockets nor waits for functions given to RegisterOnShutdown. A method
+// or hook must not call it, since it waits for them.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	h.stopping = true
@@ -267,7 +270,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		}
 	}
 	if h.ownHub { // else others may keep it busy for ever
-		return h.hub.settled(ctx)
+		return h.hub.waitQuiet(ctx)
 	}
 	return nil
 }
