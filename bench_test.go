@@ -40,6 +40,35 @@ func BenchmarkCall(b *testing.B) {
 	echo := &benchEcho{}
 	h := wsctl.New(echo, nil)
 	var out bytes.Buffer
+	goJSON := func(encode func(any) error) func() error {
+		return func() error {
+			var m struct {
+				Type string         `json:"type"`
+				ID   int64          `json:"id"`
+				Data jsontext.Value `json:"data"`
+			}
+			if err := json.Unmarshal(msg, &m); err != nil {
+				return err
+			}
+			switch m.Type {
+			case "Echo":
+				var in benchLine
+				if err := json.Unmarshal(m.Data, &in); err != nil {
+					return err
+				}
+				res, err := echo.Echo(nil, in)
+				if err != nil {
+					return err
+				}
+				return encode(struct {
+					Type string    `json:"type"`
+					ID   int64     `json:"id"`
+					Data benchLine `json:"data"`
+				}{"$reply", m.ID, res})
+			}
+			return fmt.Errorf("no method %q", m.Type)
+		}
+	}
 	ways := []struct {
 		name string
 		call func() error
@@ -64,35 +93,12 @@ func BenchmarkCall(b *testing.B) {
 			}
 			return fmt.Errorf("no method %q", typ)
 		}},
-		{"switch-go-json-experiment", func() error {
-			var m struct {
-				Type string         `json:"type"`
-				ID   int64          `json:"id"`
-				Data jsontext.Value `json:"data"`
-			}
-			if err := json.Unmarshal(msg, &m); err != nil {
-				return err
-			}
-			switch m.Type {
-			case "Echo":
-				var in benchLine
-				if err := json.Unmarshal(m.Data, &in); err != nil {
-					return err
-				}
-				res, err := echo.Echo(nil, in)
-				if err != nil {
-					return err
-				}
-				p, err := json.Marshal(struct {
-					Type string    `json:"type"`
-					ID   int64     `json:"id"`
-					Data benchLine `json:"data"`
-				}{"$reply", m.ID, res})
-				out.Write(p)
-				return err
-			}
-			return fmt.Errorf("no method %q", m.Type)
-		}},
+		{"switch-go-json-experiment", goJSON(func(v any) error {
+			p, err := json.Marshal(v)
+			out.Write(p)
+			return err
+		})},
+		{"switch-go-json-experiment-reused-buffer", goJSON(func(v any) error { return json.MarshalWrite(&out, v) })},
 		{"switch-encoding-json", func() error {
 			var m struct {
 				Type string            `json:"type"`

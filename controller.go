@@ -97,7 +97,9 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 		}
 		r.kind, r.out = routeCall, true
 		// A struct of one pointer is held by itself.
-		r.indirect = out[0].Kind() == reflect.Struct && out[0].Size() > reflect.TypeFor[uintptr]().Size()
+		if out[0].Kind() == reflect.Struct && out[0].Size() > reflect.TypeFor[uintptr]().Size() {
+			r.indirect = out[0]
+		}
 	}
 	if stream {
 		r.kind = routeStream

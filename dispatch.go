@@ -53,13 +53,13 @@ type route struct {
 	kind     string // routeCall or routeMessage
 	ctx      bool   // takes a context
 	out      bool   // has a result beside the error
-	indirect bool   // the result is a struct, which an interface holds by a pointer
 	err      bool   // its last result is an error
 	method   string // the Go name
 	pos      string // file:line
 	fn       reflect.Value
 	in       reflect.Type  // what data is decoded into: In, or what it points to; nil: no In
 	absent   reflect.Value // the nil In where In is a pointer, else invalid
+	indirect reflect.Type  // the result's, if it is a struct that an interface holds by a pointer
 	raw      bool          // in takes the bytes as they are
 	validate bool          // in or *in has Validate
 }
@@ -295,11 +295,11 @@ func (r *route) call(c *controller, ctx context.Context, s *Socket, data []byte,
 		return nil, nil
 	}
 	result := out[0].Interface()
-	if encode && r.indirect {
+	if encode && r.indirect != nil {
 		// JSON is made from what can be addressed: of a struct it would make a copy, a twentieth of a call's time. Call has
 		// just made this one, nobody else has it, and it is what the interface's second word points to.
 		p := (*[2]unsafe.Pointer)(unsafe.Pointer(&result))[1]
-		result = reflect.NewAt(out[0].Type(), p).Interface()
+		result = reflect.NewAt(r.indirect, p).Interface()
 	}
 	return result, nil
 }
