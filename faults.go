@@ -1,0 +1,82 @@
+package wsctl
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+const (
+	maxFaults   = 10 // bad messages within faultWindow; one more closes the connection
+	faultWindow = 10 * time.Second
+)
+
+// faults are the times of the latest bad messages. Of the reader alone.
+type faults struct {
+	times [maxFaults]time.Time
+	n     int
+}
+
+// tooMany notes a fault, and tells whether it is one too many.
+func (f *faults) tooMany(now time.Time) bool {
+	oldest := &f.times[f.n%maxFaults]
+	many := f.n >= maxFaults && now.Sub(*oldest) < faultWindow
+	*oldest = now
+	f.n++
+	return many
+}
+
+// bad counts a bad message, and answers it where the protocol does: e has what was read before the fault.
+func (s *Socket) bad(e envelope, err error) {
+	s.h.badMessages.Add(1)
+	s.logClient("wsctl: bad message", "error", err)
+	if s.faults == nil {
+		s.faults = new(faults)
+	}
+	if s.faults.tooMany(time.Now()) {
+		s.end(&CloseError{Code: CloseBadRequest, Reason: "too many bad messages"}, false)
+		return
+	}
+	if e.id != 0 && len(e.typ) > 0 && e.typ[0] != '$' {
+		s.take(e, &Error{Code: CodeBadRequest, Message: err.Error()})
+	}
+}
+
+// logFailure logs why a message failed: loudly if the application did, within limits if it may be the client's doing.
+func (s *Socket) logFailure(e envelope, err error) {
+	var client *Error
+	switch {
+	case err == errPanicked: // logged
+	case errors.As(err, &client), errors.Is(err, context.Canceled), errors.Is(err, ErrClosed), errors.Is(err, ErrSlow):
+		s.logClient("wsctl: message failed", "type", string(e.typ), "error", err)
+	default:
+		s.h.log().Error("wsctl: message failed", "type", string(e.typ), "id", e.id, "socket", s.id, "error", err)
+	}
+}
+
+const logLimit = 10 // lines for one socket within faultWindow that its client can cause
+
+// logClient logs what a client can cause at will: so many lines, then the number of those that were left out.
+func (s *Socket) logClient(msg string, args ...any) {
+	s.mu.Lock()
+	now := time.Now()
+	if now.Sub(s.logSince) >= faultWindow {
+		s.logSince, s.logged = now, 0
+	}
+	s.logged++
+	n, omitted := s.logged, s.logOmitted
+	if n > logLimit {
+		s.logOmitted++
+	} else {
+		s.logOmitted = 0
+	}
+	s.mu.Unlock()
+	if n > logLimit {
+		return
+	}
+	if omitted > 0 {
+		args = append(args, "omitted", omitted)
+	}
+	s.h.log().Log(context.Background(), slog.LevelWarn, msg, append(args, "socket", s.id)...)
+}
