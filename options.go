@@ -61,7 +61,7 @@ type Options struct {
 // Identity is whom Options.Authenticate found.
 type Identity struct {
 	User    string    // names the room Hub.User, so at most 128 bytes; empty: nobody in particular
-	Expires time.Time // closes the socket with CloseUnauthenticated; zero: never
+	Expires time.Time // closes the socket with CloseUnauthenticated, or refuses it if it is past; zero: never
 	Value   any       // the application's
 }
 

@@ -69,7 +69,7 @@ vulnerabilities() {
 		passed=$((passed + 1))
 		printf 'ok    %s\n' "$1"
 	elif ! grep -q 'exit status 3' "$log" && grep -qE 'fetching vulnerabilities|no such host|connection refused|403 Forbidden|404 Not Found|dial tcp' "$log"; then
-		skip "$1" "the vulnerability data can't be had: $(tail -n 1 "$log" | cut -c1-160)"
+		skip "$1" "the vulnerability data can't be had: $(grep -m 1 -i 'vuln' "$log" | cut -c1-160)"
 	else
 		failed=$((failed + 1))
 		printf 'FAIL  %s\n' "$1"
