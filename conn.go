@@ -47,6 +47,8 @@ type conn struct {
 	seen    atomic.Bool  // something was received since the last sweep
 	refs    atomic.Int32 // goroutines and hooks that aren't through; the last one calls owner.gone
 
+	netClosed atomic.Bool
+
 	mu         sync.Mutex // guards following
 	state      connState
 	writing    bool       // somebody has the turn to write

@@ -224,6 +224,9 @@ func (h *Hub) catchUpLocked(s *Socket) (flush bool, err error) {
 }
 
 func (h *Hub) pushLocked(s *Socket) (flush bool, err error) {
+	if s.left { // with what it was owed
+		return false, nil
+	}
 	for _, list := range [2][]*batch{h.inflight, h.pending} {
 		for _, b := range list {
 			i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room == b.room })

@@ -217,10 +217,15 @@ func (in *inbox) pop() *inbound {
 func (s *Socket) work(m *inbound) {
 	defer func() {
 		if m != nil { // a method has ended the goroutine by runtime.Goexit
-			s.mu.Lock()
-			s.inbox.workers--
-			s.mu.Unlock()
 			s.end(&CloseError{Code: CloseInternal}, false)
+			s.mu.Lock()
+			if next := s.inbox.pop(); next != nil { // it had ended before, and keeps what waits
+				s.conn.refs.Add(1)
+				go s.work(next)
+			} else {
+				s.inbox.workers--
+			}
+			s.mu.Unlock()
 			s.endBurst()
 			s.conclude()
 		}

@@ -272,7 +272,7 @@ func (c *conn) advance(n int, err error) bool {
 // rest gives the turn back with nothing left to write. mu is held, and released.
 func (c *conn) rest() {
 	c.writing, c.draining = false, false
-	if c.hangup {
+	if c.hangup && c.state == connClosing { // while it is open, the socket's end is on its way to close it
 		c.state = connClosed
 	}
 	closed := c.state == connClosed
@@ -342,6 +342,9 @@ func (c *conn) hangUp(now bool) {
 // closeNet closes the network connection. A TLS connection's own Close may wait for a peer that doesn't read; the close frame
 // has said what its closing alert would say.
 func (c *conn) closeNet() {
+	if c.netClosed.Swap(true) {
+		return
+	}
 	nc := c.Conn
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,8 +145,8 @@ func (s *Socket) Leave(room string) { s.h.hub.leave(s, roomKey{kindRoom, room}) 
 func (s *Socket) Rooms() []string { return s.h.hub.roomsOf(s) }
 
 // Close sends what is queued, then closes with a code, 1000 or 3000 to 4999, and a reason of at most 123 bytes of UTF-8. It
-// doesn't wait. The socket has ended when it returns: its context is done, its rooms are left, messages whose handling has
-// not begun are dropped. The error is [ErrClosed], or that of a bad code or reason.
+// doesn't wait. The socket has ended when it returns nil: its context is done, its rooms are left, messages whose handling has
+// not begun are dropped. The error is [ErrClosed], where it has ended already or is about to, or that of a bad code or reason.
 func (s *Socket) Close(code int, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
@@ -282,33 +283,34 @@ func (s *Socket) stop() {
 // finish tells everybody who wants to know that the socket has ended.
 func (s *Socket) finish() {
 	defer s.conn.release()
-	err := s.ended // set before, never changed
-	if s.inbox.opened {
+	s.mu.Lock()
+	err, opened, functions := s.ended, s.inbox.opened, s.onClose
+	s.onClose = nil
+	s.mu.Unlock()
+	var hooks []func(error)
+	if opened {
+		told := func(c *controller) {
+			if c != nil && c.closer != nil {
+				hooks = append(hooks, func(err error) { c.closer.OnClose(s, err) })
+			}
+		}
 		current := s.current.Load()
-		s.tell(current, err)
+		told(current)
 		if !current.same(s.h.controller) {
-			s.tell(s.h.controller, err)
+			told(s.h.controller)
 		}
 	}
-	for {
-		s.mu.Lock()
-		n := len(s.onClose)
-		if n == 0 {
-			s.mu.Unlock()
-			return
-		}
-		fn := s.onClose[n-1]
-		s.onClose = s.onClose[:n-1]
-		s.mu.Unlock()
-		_ = s.guard("OnClose", func() error { fn(err); return nil })
-	}
+	slices.Reverse(functions) // last added first
+	s.runAll(append(hooks, functions...), err)
 }
 
-// tell calls OnClose of a controller that has it.
-func (s *Socket) tell(c *controller, err error) {
-	if c != nil && c.closer != nil {
-		_ = s.guard("OnClose", func() error { c.closer.OnClose(s, err); return nil }) // a panic is logged
+// runAll runs hooks of the end, each also after one that panics or, by runtime.Goexit, ends the goroutine.
+func (s *Socket) runAll(hooks []func(error), err error) {
+	if len(hooks) == 0 {
+		return
 	}
+	defer s.runAll(hooks[1:], err)
+	_ = s.guard("OnClose", func() error { hooks[0](err); return nil }) // a panic is logged
 }
 
 // open asks OnOpen.

@@ -170,8 +170,18 @@ func bearer(r *http.Request) string {
 
 // upgrade answers the handshake; the answer waits in the conn's queue, until the hub knows the socket.
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, s *Socket) bool {
+	if h.isStopping() { // since Authenticate was asked
+		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
+		return false
+	}
 	if h.opts.Context != nil {
-		if err := s.guard("Options.Context", func() error { s.root = h.opts.Context(r); return nil }); err != nil || s.root == nil {
+		err := s.guard("Options.Context", func() error {
+			if s.root = h.opts.Context(r); s.root != nil {
+				s.root.Done() // a nil pointer panics here, not when the socket is half open
+			}
+			return nil
+		})
+		if err != nil || s.root == nil {
 			h.log().Error("wsctl: Options.Context gave no context")
 			h.refuse(w, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
 			return false

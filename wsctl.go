@@ -214,6 +214,12 @@ func (h *Handler) reserve() bool {
 	return true
 }
 
+func (h *Handler) isStopping() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stopping
+}
+
 // admit puts a socket under the eyes of the sweeper. It tells whether Shutdown has begun meanwhile.
 func (h *Handler) admit(s *Socket) (stopping bool) {
 	s.swept.start(&h.opts)
