@@ -23,6 +23,7 @@ type Socket struct {
 	mu       sync.Mutex      // guards following
 	ending   bool            // end is at work, or was
 	ended    *CloseError     // how it ended
+	over     bool            // end is through: the context is done, Send fails
 	ctx      context.Context // made when asked for
 	cancel   context.CancelCauseFunc
 	stopRoot func() bool // ends the watch on root
@@ -247,6 +248,9 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 	if cancel != nil {
 		cancel(ce) // now that Send answers ErrClosed
 	}
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
 	s.conclude()
 	return true
 }
@@ -260,7 +264,7 @@ func (s *Socket) conclude() {
 		return
 	}
 	stop := s.ended == nil && s.stopping.Load()
-	finish := s.ended != nil && !s.finished
+	finish := s.over && !s.finished
 	if finish {
 		s.finished = true
 		s.conn.refs.Add(1)
