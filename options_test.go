@@ -37,6 +37,10 @@ func TestNewPanics(t *testing.T) {
 		{"middleware", nil, wsctl.Options{Middleware: []func(wsctl.MessageFunc) wsctl.MessageFunc{same, nil, same, nil}}, []string{"Middleware[1]", "Middleware[3]"}},
 		{"origins", nil, wsctl.Options{Origins: []string{"good.com", "[", "*", "a[b", "[]", `x\`, "[a-]"}},
 			[]string{"Origins[1]", "Origins[3]", "Origins[4]", "Origins[5]", "Origins[6]"}},
+		{"an origin with its scheme", nil, wsctl.Options{Origins: []string{"https://app.example.com"}}, []string{"Origins[0]", "without a scheme"}},
+		{"middleware that returns nil", nil, wsctl.Options{Middleware: []func(wsctl.MessageFunc) wsctl.MessageFunc{
+			func(wsctl.MessageFunc) wsctl.MessageFunc { return nil },
+		}}, []string{"Middleware[0] returned nil"}},
 		{"controller", badForms{}, wsctl.Options{}, []string{"Two", "OnClose", "options_test.go"}},
 		{"nil controller", struct{}{}, wsctl.Options{}, []string{"nothing to do"}},
 		{"other controllers", nil, wsctl.Options{Controllers: []any{&game{}, badForms{}, 7}}, []string{"Two", "OnClose", "int"}},

@@ -202,6 +202,8 @@ func TestNearest(t *testing.T) {
 		{"say", "Say"},
 		{"SAY", "Say"},
 		{"Sey", "Say"},
+		{strings.Repeat("z", 57), strings.Repeat("z", 60)},
+		{strings.Repeat("z", 56), ""}, // more than three edits are no slip, and cost much
 		{"Says", "Say"},
 		{"Sa", "Say"},
 		{"Sx", ""}, // two edits, one allowed
