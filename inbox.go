@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 )
 
 // inbox is a Socket's messages between reading and the end of their handling; guarded by the socket's mu.
@@ -183,7 +182,7 @@ func (s *Socket) target(e envelope, fault error) target {
 func (s *Socket) queueLocked(e envelope, fault error) {
 	in := &s.inbox
 	n := len(e.typ)
-	mem := append(slices.Grow([]byte(nil), n+len(e.data)), e.typ...)
+	mem := append(make([]byte, 0, n+len(e.data)), e.typ...)
 	mem = append(mem, e.data...)
 	m := &inbound{envelope: envelope{typ: mem[:n:n], id: e.id}, fault: fault}
 	if e.data != nil {

@@ -363,8 +363,8 @@ func (c *conn) ending() bool {
 func (c *conn) beginBurst() {
 	c.mu.Lock()
 	c.bursts++
+	c.corkLocked()
 	c.mu.Unlock()
-	c.cork()
 }
 
 // startCork lets the timer see a conn that newConn has corked.
@@ -379,19 +379,22 @@ func (c *conn) startCork() {
 // cork has what a handler sends gather again, in a burst whose cork was pulled.
 func (c *conn) cork() {
 	c.mu.Lock()
+	c.corkLocked()
+	c.mu.Unlock()
+}
+
+func (c *conn) corkLocked() {
 	if !c.corked {
 		c.corked = true
 		c.h.corks.add(c)
 	}
-	c.mu.Unlock()
 }
 
 // endBurst writes what has gathered.
 func (c *conn) endBurst() {
 	c.mu.Lock()
-	if c.bursts--; c.bursts == 0 && c.corked {
-		c.corked = false
-		c.h.corks.remove(c)
+	if c.bursts--; c.bursts == 0 {
+		c.uncorkLocked()
 	}
 	c.flushLocked()
 }
@@ -399,11 +402,15 @@ func (c *conn) endBurst() {
 // uncork writes what has gathered, and lets the rest of the burst write directly.
 func (c *conn) uncork() {
 	c.mu.Lock()
+	c.uncorkLocked()
+	c.flushLocked()
+}
+
+func (c *conn) uncorkLocked() {
 	if c.corked {
 		c.corked = false
 		c.h.corks.remove(c)
 	}
-	c.flushLocked()
 }
 
 // frame makes a frame of b, whose first headRoom bytes are free, and returns it.
