@@ -199,15 +199,15 @@ func (b *batch) join() frames {
 }
 
 // catchUp puts into s's queue what was sent to its rooms and isn't there yet, so that what comes next comes after it. The
-// fan-out passes over it then.
-func (h *Hub) catchUp(s *Socket) {
+// fan-out passes over it then. The caller is about to send, which writes both.
+func (h *Hub) catchUp(s *Socket) error {
 	if h.tail.Load() == h.done.Load() {
-		return
+		return nil
 	}
 	h.mu.Lock()
-	flush, err := h.catchUpLocked(s)
-	h.mu.Unlock()
-	s.pushed(flush, err)
+	defer h.mu.Unlock()
+	_, err := h.catchUpLocked(s)
+	return err
 }
 
 // catchUpLocked is catchUp with mu held. It lets go of mu where the queue must be written before it takes more.

@@ -99,7 +99,7 @@ func (s *Socket) sendPayload(b []byte) error {
 
 // sendFrame sends a frame after what was sent to s's rooms before.
 func (s *Socket) sendFrame(f []byte) error {
-	s.h.hub.catchUp(s)
+	s.pushed(false, s.h.hub.catchUp(s))
 	err := s.conn.send(f)
 	if err == ErrSlow {
 		s.end(errSlowClose, false)
