@@ -326,9 +326,9 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// Whoever offers subprotocols is served as whoever offers none.
+// Whoever offers other subprotocols is served as whoever offers none.
 func TestSubprotocols(t *testing.T) {
-	for _, offer := range []string{"wsctl.v1", "chat", "chat, wsctl.v1"} {
+	for _, offer := range []string{"wsctl.v2", "chat", "chat, WSCTL.V1"} {
 		bubble(t, func(t *testing.T) {
 			l := newLab(t, &puppet{}, nil)
 			c, resp, err := l.tryDial(t, http.Header{"Sec-Websocket-Protocol": {offer}})

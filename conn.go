@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,76 +16,57 @@ import (
 
 // owner is what a conn reports to.
 type owner interface {
-	message(b *bytes.Buffer)            // on the reader: a whole text message; b is lent until it returns
-	heard()                             // on the reader: something has come
-	idle()                              // on the reader: all that was read is handled; it is about to wait for more
-	end(ce *CloseError, keep bool) bool // the connection is over; only the first call counts
-	gone()                              // nothing of the conn is left
+	// message takes a whole text message from the reader; b is lent until it returns. replaced: another goroutine has become
+	// the reader meanwhile.
+	message(c *conn, b *bytes.Buffer) (replaced bool)
+	heard(c *conn)                  // on the reader: something has come
+	idle(c *conn)                   // on the reader: all that was read is handled; it is about to wait for more
+	lost(c *conn, ce *CloseError)   // the peer has closed, or is gone
+	fail(c *conn, ce *CloseError)   // the peer has broken the protocol
+	exited(c *conn) (replaced bool) // a method has ended the goroutine by runtime.Goexit
+	release()                       // the reader is through
 }
 
 // conn is the transport below a Socket: the net.Conn that gorilla gets in place of the hijacked one, so that there is
 // one way out. Gorilla does the handshake, the reading, masks, fragments, control frames and inflating; frames out are
-// made here, and gather in one queue.
-//
-// Whoever holds the turn (writing) writes; the others queue and leave. Nobody writes while holding mu, and nobody but
-// the drain goroutine ever waits for the network.
+// made here. Nobody writes while holding the outbox's mu, and nobody but the drain goroutine ever waits for the network.
 type conn struct {
 	net.Conn // the hijacked one: deadlines and addresses
 	ws       *websocket.Conn
-	h        *Handler
-	owner    owner
+	max      int       // bytes of a message
+	owner    owner     // nil before the handshake is over
+	out      *outbox   // the same
 	raw      rawConn   // reads and writes past the runtime's waiting; not everywhere
 	try      tryWriter // the same for an in-memory pipe
 	deflate  bool      // permessage-deflate was agreed on; set in the handshake, constant afterwards
+	since    time.Time // when it became its socket's
 
 	// Of the reader alone.
 	chunk  *[chunkSize]byte // pooled; nil while there is nothing to hand over
 	unread []byte           // what gorilla hasn't taken of chunk
+	burst  bool             // it has begun one
+	deaf   bool             // what it reads came after Shutdown
 
-	reading atomic.Bool  // the reader waits for the peer, so silence is the peer's
-	seen    atomic.Bool  // something was received since the last sweep
-	refs    atomic.Int32 // goroutines and hooks that aren't through; the last one calls owner.gone
-
+	reading   atomic.Bool // the reader waits for the peer, so silence is the peer's
+	seen      atomic.Bool // something was received since the last sweep
 	netClosed atomic.Bool
 
-	mu         sync.Mutex // guards following
-	state      connState
-	writing    bool       // somebody has the turn to write
-	draining   bool       // it is the drain goroutine: the network takes no more at once
-	willFlush  bool       // a fan-out is about to flush
-	corked     bool       // what is queued waits for the end of a burst
-	bursts     int        // handlers at work: the reader's burst, workers
-	hangup     bool       // close the connection when nothing is queued
-	first      [1]segment // the memory of queue while it has one segment
-	queue      []segment
-	under      segment // being written
-	offset     int     // bytes of under that are written
-	queued     int     // bytes that are not
-	pushedUpTo uint64  // number of the last of the hub's messages that is queued here, or isn't to be
-	wrote      uint64  // counts progress
-	closeBy    time.Time
-	corkSlot   int // index in corks.list, which guards it, from 1; 0: not in it
+	writing // guarded by the outbox's mu
 }
 
-type connState uint8
-
-const (
-	connOpen    connState = iota
-	connClosing           // our close frame is queued: nothing may follow it
-	connClosed
-)
-
-// newConn returns a conn that is corked until the first endBurst: so the socket can be made known before the peer hears
-// of it.
-func newConn(nc net.Conn, h *Handler, o owner) *conn {
-	c := &conn{Conn: nc, h: h, owner: o, corked: true, bursts: 1}
-	c.refs.Store(1)
-	c.queue = c.first[:0]
+func newConn(nc net.Conn, o *Options) *conn {
+	c := &conn{Conn: nc, max: o.MaxMessage}
 	c.seen.Store(true)
 	if c.try, _ = nc.(tryWriter); c.try == nil {
 		c.raw.init(nc)
 	}
 	return c
+}
+
+// begin ties c to its socket. The reader, which the caller starts, has a reference.
+func (c *conn) begin(s *Socket) {
+	c.owner, c.out, c.since = s, &s.out, time.Now()
+	s.refs.Add(1)
 }
 
 // tryWriter is a net.Conn that can write what it has room for without waiting: the in-memory pipe of tests.
@@ -117,7 +97,9 @@ func (c *conn) waitWrite(b []byte) (int, error) {
 // Read is gorilla's way to the network. When it asks for more than there is, everything read has been handled.
 func (c *conn) Read(p []byte) (n int, err error) {
 	if len(c.unread) == 0 {
-		c.owner.idle()
+		if c.owner != nil {
+			c.owner.idle(c)
+		}
 		c.reading.Store(true)
 		if c.raw.ok() {
 			c.chunk, n, err = c.raw.read()
@@ -127,7 +109,9 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		c.reading.Store(false)
 		if n > 0 {
 			c.seen.Store(true)
-			c.owner.heard()
+			if c.owner != nil {
+				c.owner.heard(c)
+			}
 		}
 		if err == io.ErrUnexpectedEOF { // a TLS record is cut: not to be taken for a message that doesn't inflate
 			err = io.EOF
@@ -148,90 +132,114 @@ func (c *conn) Read(p []byte) (n int, err error) {
 // Write takes what gorilla writes by itself: the answer to the handshake, and the close frame with its verdict on a
 // peer that breaks the protocol.
 func (c *conn) Write(p []byte) (int, error) {
-	if len(p) >= 4 && p[0] == frameClose {
-		c.fail(int(binary.BigEndian.Uint16(p[2:])), string(p[4:]))
-		return len(p), nil
+	isClose := len(p) >= 4 && p[0] == frameClose
+	if !isClose {
+		c.deflate = bytes.Contains(p, []byte("permessage-deflate"))
 	}
-	c.deflate = bytes.Contains(p, []byte("permessage-deflate"))
-	c.mu.Lock()
-	c.enqueue(p, false)
-	c.mu.Unlock()
+	switch {
+	case c.out == nil:
+		return c.Conn.Write(p)
+	case isClose:
+		c.owner.fail(c, &CloseError{Code: int(binary.BigEndian.Uint16(p[2:])), Reason: string(p[4:])})
+	default: // it waits until the hub knows the socket
+		c.out.mu.Lock()
+		c.first = append(c.first, p...)
+		c.out.mu.Unlock()
+	}
 	return len(p), nil
 }
 
 // SetWriteDeadline is gorilla's wish for its control frames; the sweeper watches writes.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// queuedBytes adds what is to be written to n, and tells whether the conn is open.
-func (c *conn) queuedBytes(n *int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	*n += c.queued
-	return c.state == connOpen
-}
-
-// read is the reader: it hands every message to the owner, until the connection ends.
+// read is the reader: it hands every message to the owner, until the connection ends, or another goroutine goes on.
 func (c *conn) read() {
-	finished := false
+	done := false
 	defer func() {
-		if !finished { // a method has ended the goroutine by runtime.Goexit, as testing.T.FailNow does
-			c.owner.idle()
-			c.owner.end(&CloseError{Code: CloseInternal}, false)
+		if !done && !c.owner.exited(c) {
 			c.hangUp(false)
 		}
-		c.release()
+		c.owner.release()
 	}()
 	err := c.readMessages()
-	if err == websocket.ErrReadLimit { // a length beyond 2^63-1, of which gorilla says nothing to the peer
-		c.fail(closeTooBig, "a frame's length is out of range")
+	if done = err == errReplaced; done {
+		return
 	}
-	c.owner.idle()
-	ce := &CloseError{Code: CloseAbnormal}
-	var peer *websocket.CloseError
-	if errors.As(err, &peer) && peer.Code != CloseAbnormal { // gorilla's 1006 is the loss of the connection
-		ce = &CloseError{Code: peer.Code, Reason: peer.Text}
-	} else if c.ending() {
+	if err == websocket.ErrReadLimit { // a length beyond 2^63-1, of which gorilla says nothing to the peer
+		c.owner.fail(c, &CloseError{Code: closeTooBig, Reason: "a frame's length is out of range"})
+	}
+	c.owner.idle(c)
+	ce := closeErrorOf(err)
+	if ce.Code == CloseAbnormal && c.ending() {
 		// Our close frame may be under way to a peer that broke the protocol: a connection closed with bytes unread
 		// is reset, and the close frame lost with it.
 		_, _ = io.Copy(io.Discard, c.Conn)
 	}
-	c.owner.end(ce, true)
+	c.owner.lost(c, ce)
 	c.hangUp(ce.Code == CloseAbnormal)
-	finished = true
+	done = true
 }
+
+// closeErrorOf is how the peer closed.
+func closeErrorOf(err error) *CloseError {
+	var peer *websocket.CloseError
+	if errors.As(err, &peer) && peer.Code != CloseAbnormal { // gorilla's 1006 is the loss of the connection
+		return &CloseError{Code: peer.Code, Reason: peer.Text}
+	}
+	return &CloseError{Code: CloseAbnormal}
+}
+
+var errReplaced = errors.New("wsctl: another goroutine reads")
 
 // readMessages reads until the peer closes or the connection fails. After our own close frame it reads on and discards,
 // to find the peer's.
 func (c *conn) readMessages() error {
 	for {
+		b, err := c.nextMessage()
+		var ce *CloseError
+		switch {
+		case err == nil:
+			replaced := c.owner.message(c, b)
+			putBuffer(b)
+			if replaced {
+				return errReplaced
+			}
+		case errors.As(err, &ce):
+			c.owner.fail(c, ce)
+		default:
+			return err
+		}
+	}
+}
+
+// nextMessage reads the next text message, into a buffer that the caller gives back. A *CloseError says how the peer has
+// broken the protocol; any other error is the end.
+func (c *conn) nextMessage() (*bytes.Buffer, error) {
+	for {
 		typ, r, err := c.ws.NextReader()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if c.ending() {
 			continue // NextReader skips the message
 		}
 		if typ == websocket.BinaryMessage {
-			c.fail(closeUnsupported, "binary messages are not understood")
-			continue
+			return nil, &CloseError{Code: closeUnsupported, Reason: "binary messages are not understood"}
 		}
-		b := getBuffer()
-		var corrupt flate.CorruptInputError
-		switch err := readMessage(b, r, c.h.opts.MaxMessage); {
-		case err == nil:
-			c.owner.message(b)
-		case err == errTooBig:
-			c.fail(closeTooBig, fmt.Sprintf("a message has at most %d bytes", c.h.opts.MaxMessage))
-		case err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
-			c.fail(closeProtocol, "a compressed message doesn't inflate")
-		} // any other error comes back from NextReader
+		b := getBuffer() // not before: an idle connection has none
+		err = readMessage(b, r, c.max)
+		if err == nil {
+			return b, nil
+		}
 		putBuffer(b)
+		var corrupt flate.CorruptInputError
+		switch {
+		case err == errTooBig:
+			return nil, &CloseError{Code: closeTooBig, Reason: fmt.Sprintf("a message has at most %d bytes", c.max)}
+		case err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
+			return nil, &CloseError{Code: closeProtocol, Reason: "a compressed message doesn't inflate"}
+		} // any other error comes back from NextReader
 	}
-}
-
-// fail ends the socket for a fault that the reader found.
-func (c *conn) fail(code int, reason string) {
-	c.owner.end(&CloseError{Code: code, Reason: reason}, false)
 }
 
 var errTooBig = errors.New("message too big")
@@ -257,25 +265,5 @@ func readMessage(b *bytes.Buffer, r io.Reader, limit int) error {
 		case err != nil:
 			return err
 		}
-	}
-}
-
-// retain takes a reference, unless nothing of the conn is left.
-func (c *conn) retain() bool {
-	for {
-		n := c.refs.Load()
-		if n == 0 {
-			return false
-		}
-		if c.refs.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// release drops a reference to the conn; whoever holds the last one reports it gone.
-func (c *conn) release() {
-	if c.refs.Add(-1) == 0 {
-		c.owner.gone()
 	}
 }

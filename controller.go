@@ -43,7 +43,6 @@ var (
 func newRoute(m reflect.Method) (r *route, faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	r = &route{fn: m.Func, kind: routeMessage}
-	stream := false
 	if m.Type.IsVariadic() {
 		fault("it is variadic: take a slice as its one argument")
 	}
@@ -65,7 +64,13 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 	}
 	in = slices.DeleteFunc(in, func(t reflect.Type) bool { return t == socketType || t == contextType })
 	if n := len(in); n > 0 && isSeq(in[n-1]) {
-		stream, in = true, in[:n-1]
+		r.upload, r.kind = in[n-1], routeUpload
+		item := itemOf(in[n-1])
+		if why := unfit(item, decoders, true); why != "" {
+			fault("the items of its argument are %v, which %s", item, why)
+		}
+		r.item.takes(item)
+		in = in[:n-1]
 	}
 	switch {
 	case len(in) > 1:
@@ -86,7 +91,14 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 		fault("its results aren't (Out, error), Out, error or none")
 	case len(out) == 0:
 	case isSeq(out[0]):
-		stream = true
+		item := itemOf(out[0])
+		if why := unfit(item, encoders, false); why != "" {
+			fault("the items of its result are %v, which %s", item, why)
+		}
+		r.kind, r.yield = routeStream, out[0].In(0)
+		if item.Kind() == reflect.Struct {
+			r.indirect = item
+		}
 	case out[0] == errorType:
 		fault("its result is an error, and another error")
 	case !r.err && out[0].Implements(errorType):
@@ -95,28 +107,30 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 		if why := unfit(out[0], encoders, false); why != "" {
 			fault("its result %v %s", out[0], why)
 		}
-		r.kind, r.out = routeCall, true
+		r.out = true
+		if r.upload == nil {
+			r.kind = routeCall
+		}
 		// A struct of one pointer is held by itself.
 		if out[0].Kind() == reflect.Struct && out[0].Size() > reflect.TypeFor[uintptr]().Size() {
 			r.indirect = out[0]
 		}
 	}
-	if stream {
-		r.kind = routeStream
-		fault("streams (iter.Seq2) are not supported yet")
-	}
 	return r, faults
 }
 
-// takes has r decode data into an In.
-func (r *route) takes(in reflect.Type) {
-	r.in = in
+// takes has a decode data into an in.
+func (a *argument) takes(in reflect.Type) {
+	a.in = in
 	if in.Kind() == reflect.Pointer {
-		r.in, r.absent = in.Elem(), reflect.Zero(in)
+		a.in, a.absent = in.Elem(), reflect.Zero(in)
 	}
-	r.raw = r.in == reflect.TypeFor[jsonv1.RawMessage]() || r.in == reflect.TypeFor[jsontext.Value]()
-	r.validate = reflect.PointerTo(r.in).Implements(reflect.TypeFor[validator]())
+	a.raw = a.in == reflect.TypeFor[jsonv1.RawMessage]() || a.in == reflect.TypeFor[jsontext.Value]()
+	a.validate = reflect.PointerTo(a.in).Implements(reflect.TypeFor[validator]())
 }
+
+// itemOf is the type of what an iter.Seq2 yields beside the error.
+func itemOf(seq reflect.Type) reflect.Type { return seq.In(0).In(0) }
 
 // isSeq reports whether t is an iter.Seq2[T, error].
 func isSeq(t reflect.Type) bool {

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/go-json-experiment/json"
@@ -50,25 +52,38 @@ type controller struct {
 // route is one method that clients can reach.
 type route struct {
 	name     string // the message type
-	kind     string // routeCall or routeMessage
+	kind     string // routeCall and following, but no hook
 	ctx      bool   // takes a context
 	out      bool   // has a result beside the error
 	err      bool   // its last result is an error
 	method   string // the Go name
 	pos      string // file:line
 	fn       reflect.Value
-	in       reflect.Type  // what data is decoded into: In, or what it points to; nil: no In
-	absent   reflect.Value // the nil In where In is a pointer, else invalid
-	indirect reflect.Type  // the result's, if it is a struct that an interface holds by a pointer
-	raw      bool          // in takes the bytes as they are
-	validate bool          // in or *in has Validate
+	argument              // In
+	indirect reflect.Type // the result's or the items', if it is a struct that an interface holds by a pointer
+
+	yield  reflect.Type // of its result, a sequence; nil: it is none
+	upload reflect.Type // of its argument that is a sequence; nil: it has none
+	item   argument     // of that sequence
+}
+
+// streams tells whether the method's result or an argument of it is a sequence.
+func (r *route) streams() bool { return r.yield != nil || r.upload != nil }
+
+// argument is what JSON is decoded into for a method.
+type argument struct {
+	in       reflect.Type  // the type, or what it points to; nil: there is none
+	absent   reflect.Value // nil where the type is a pointer, else invalid
+	raw      bool          // it takes the bytes as they are
+	validate bool          // it has Validate, or a pointer to it
 }
 
 // Kinds of a Route.
 const (
 	routeCall    = "call"    // has a result
 	routeMessage = "message" // has none; may be called too
-	routeStream  = "stream"  // recognised, and refused as yet
+	routeStream  = "stream"  // its result is a sequence
+	routeUpload  = "upload"  // takes a sequence, and returns none
 	routeHook    = "hook"
 )
 
@@ -271,8 +286,17 @@ func (tab *table) problem(pos, method, text string) {
 // an [*Error] of CodeBadRequest that says where; the result of a method without an Out is nil. encode says that the
 // result is for nothing but to be encoded.
 func (r *route) call(c *controller, ctx context.Context, s *Socket, data []byte, encode bool) (any, error) {
-	var buf [4]reflect.Value
-	args := append(buf[:0], c.recv)
+	var buf [5]reflect.Value
+	args, err := r.args(buf[:0], c, ctx, s, data)
+	if err != nil {
+		return nil, err
+	}
+	return r.result(r.fn.Call(args), encode)
+}
+
+// args appends the arguments of a call, but for a sequence.
+func (r *route) args(args []reflect.Value, c *controller, ctx context.Context, s *Socket, data []byte) ([]reflect.Value, error) {
+	args = append(args, c.recv)
 	if r.ctx {
 		ctx := ctx // only a method that takes it has it moved to the heap
 		args = append(args, reflect.ValueOf(&ctx).Elem())
@@ -285,7 +309,11 @@ func (r *route) call(c *controller, ctx context.Context, s *Socket, data []byte,
 		}
 		args = append(args, in)
 	}
-	out := r.fn.Call(args)
+	return args, nil
+}
+
+// result is what a method has returned.
+func (r *route) result(out []reflect.Value, encode bool) (any, error) {
 	if r.err {
 		if err := out[len(out)-1]; !err.IsNil() {
 			return nil, err.Interface().(error)
@@ -304,23 +332,114 @@ func (r *route) call(c *controller, ctx context.Context, s *Socket, data []byte,
 	return result, nil
 }
 
-// decode makes an In of data.
-func (r *route) decode(data []byte) (in reflect.Value, err error) {
-	isPointer := r.absent.IsValid()
-	if isPointer && (data == nil || string(bytes.TrimSpace(data)) == "null") {
-		return r.absent, nil
+// errItemsTwice is what a sequence of a client's items says after its one use.
+var errItemsTwice = errors.New("wsctl: a client's stream can be ranged over once, while its method runs")
+
+// callStream is call for a method that streams. items are what the client streams; each is good until the next. The method
+// gets them decoded; one that doesn't decode ends its sequence with an [*Error] of CodeBadRequest. emit is given what the
+// method's sequence yields, to be encoded before it returns, and tells whether more is wanted. An error ends the sequence, and is
+// returned.
+func (r *route) callStream(c *controller, ctx context.Context, s *Socket, data []byte, items iter.Seq2[[]byte, error], emit func(v any) bool) (any, error) {
+	var buf [5]reflect.Value
+	args, err := r.args(buf[:0], c, ctx, s, data)
+	if err != nil {
+		return nil, err
 	}
-	p := reflect.New(r.in)
+	var used, over atomic.Bool
+	if r.upload != nil {
+		args = append(args, reflect.MakeFunc(r.upload, func(in []reflect.Value) []reflect.Value {
+			if used.Swap(true) || over.Load() {
+				r.item.yield(in[0], nil, errItemsTwice)
+				return nil
+			}
+			for b, err := range items {
+				if over.Load() {
+					err = errItemsTwice
+				}
+				if !r.item.yield(in[0], b, err) {
+					break
+				}
+			}
+			return nil
+		}))
+	}
+	defer over.Store(true)
+	out := r.fn.Call(args)
+	if r.yield == nil {
+		return r.result(out, false)
+	}
+	if r.err {
+		if err := out[1]; !err.IsNil() {
+			return nil, err.Interface().(error)
+		}
+	}
+	return nil, r.iterate(out[0], emit)
+}
+
+var yieldMore, yieldEnd = []reflect.Value{reflect.ValueOf(true)}, []reflect.Value{reflect.ValueOf(false)}
+
+// iterate emits what a method's sequence yields; a nil one is empty.
+func (r *route) iterate(seq reflect.Value, emit func(v any) bool) (failed error) {
+	if seq.IsNil() {
+		return nil
+	}
+	var value reflect.Value // of a struct: JSON is made from what can be addressed
+	if r.indirect != nil {
+		value = reflect.New(r.indirect)
+	}
+	var over atomic.Bool // it may go on yielding nevertheless
+	defer over.Store(true)
+	seq.Call([]reflect.Value{reflect.MakeFunc(r.yield, func(in []reflect.Value) []reflect.Value {
+		more := false
+		switch {
+		case over.Load():
+		case !in[1].IsNil():
+			failed = in[1].Interface().(error)
+		case value.IsValid():
+			value.Elem().Set(in[0])
+			more = emit(value.Interface())
+		default:
+			more = emit(in[0].Interface())
+		}
+		if !more {
+			over.Store(true)
+			return yieldEnd
+		}
+		return yieldMore
+	})})
+	return failed
+}
+
+// yield gives an item to the method that ranges over them, and tells whether it wants more.
+func (a *argument) yield(fn reflect.Value, data []byte, err error) bool {
+	v := reflect.Zero(fn.Type().In(0))
+	if err == nil {
+		if item, e := a.decode(data); e != nil {
+			err = e
+		} else {
+			v = item
+		}
+	}
+	return fn.Call([]reflect.Value{v, reflect.ValueOf(&err).Elem()})[0].Bool() && err == nil
+}
+
+// decode makes a value of data; nil: absent.
+func (a *argument) decode(data []byte) (in reflect.Value, err error) {
+	isPointer := a.absent.IsValid()
+	if isPointer && (data == nil || string(bytes.TrimSpace(data)) == "null") {
+		return a.absent, nil
+	}
+	p := reflect.New(a.in)
 	switch {
 	case data == nil:
-	case r.raw:
+	case a.raw:
 		p.Elem().SetBytes(bytes.Clone(data))
 	default:
 		if err := json.Unmarshal(data, p.Interface()); err != nil {
 			return in, decodeError(err)
 		}
 	}
-	if r.validate {
+	if a.validate {
 		if err := p.Interface().(validator).Validate(); err != nil {
 			if _, ok := errors.AsType[*Error](err); !ok {
 				err = &Error{Code: CodeBadRequest, Message: err.Error()}

@@ -11,13 +11,18 @@ import (
 // Error is an error that a client is meant to see: returned, also wrapped, from a method. Every other error is logged
 // and reaches the client as [CodeInternal] (a context's as [CodeCanceled] or [CodeTimeout]) without its text, except
 // that of an argument's Validate method, which reaches it as [CodeBadRequest].
+//
+// It is also what [Socket.Call] returns when the client has failed. Returned from a method, such an error reaches that client
+// alone; any other gets CodeInternal.
 type Error struct {
 	// Code is for programs: one of the Code constants, or the application's own. Empty is sent as CodeInternal.
 	Code string
 	// Message is for people.
 	Message string
-	// Data is encoded as JSON for the client; nil: none.
+	// Data is encoded as JSON for the client; nil: none. From a client it is a json.RawMessage.
 	Data any
+
+	from string // Socket.ID of the client that it comes from; empty: it is the application's
 }
 
 // Error returns the code and the message.
@@ -44,7 +49,7 @@ const (
 	CodeUnauthenticated = "unauthenticated" // no credential, or a bad one
 	CodeForbidden       = "forbidden"       // not for this user
 	CodeTooMany         = "too_many"        // a limit passed
-	CodeUnavailable     = "unavailable"     // shutting down, or the connection was lost
+	CodeUnavailable     = "unavailable"     // shutting down, or the session was lost
 )
 
 // CloseError tells how a socket ended. Returned, also wrapped, from a method or from OnOpen it closes the socket.
@@ -73,7 +78,7 @@ const (
 	CloseUnauthenticated = 4401 // the credential is missing, wrong or expired
 	CloseForbidden       = 4403 // not for this user
 	CloseTimeout         = 4408 // no sign of life
-	CloseReplaced        = 4409 // the session is held by another connection; there are none at the plain level
+	CloseReplaced        = 4409 // the session is held by another connection
 	CloseTooMany         = 4429 // a limit passed
 	CloseSlow            = 4510 // the client reads too slowly: its queue was full
 )
@@ -101,11 +106,13 @@ type closedError struct{}
 func (closedError) Error() string { return "wsctl: socket closed" }
 func (closedError) Unwrap() error { return net.ErrClosed }
 
-// clientError is what the client may see of err, and whether there is more to err that belongs in the log.
-func clientError(err error) (e *Error, hidden bool) {
+// clientError is what the client of a socket may see of err, and whether there is more to err that belongs in the log.
+func clientError(err error, socket string) (e *Error, hidden bool) {
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && (e.from == "" || e.from == socket):
 		return e, false
+	case e != nil: // another client's
+		return &Error{Code: CodeInternal}, true
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: CodeTimeout}, true
 	case errors.Is(err, context.Canceled):

@@ -8,12 +8,14 @@ import (
 // frames is a message as frames of the two kinds that sockets may take.
 type frames struct {
 	plain    []byte
-	deflated []byte // nil: not made, plain will do
+	deflated []byte     // nil: not made, plain will do
+	mark     *eventMark // its event has a queue policy
 }
 
-// of returns the frame for c. Uncompressed frames are always allowed (RFC 7692, section 6).
-func (f frames) of(c *conn) []byte {
-	if c.deflate && f.deflated != nil {
+// of returns the frame for a socket that takes deflated ones, or not. Uncompressed frames are always allowed (RFC 7692,
+// section 6).
+func (f frames) of(deflated bool) []byte {
+	if deflated && f.deflated != nil {
 		return f.deflated
 	}
 	return f.plain
@@ -118,7 +120,7 @@ func (h *Hub) waitQuiet(ctx context.Context) error {
 // goes in one round, so that messages share writes: several workers would fall out of step and lose that.
 func (h *Hub) fanOut() {
 	var members []member
-	var touched []*conn
+	var touched []*outbox
 	h.mu.Lock()
 	for len(h.pending) > 0 {
 		h.inflight, h.pending, h.bytes = h.pending, h.inflight, 0
@@ -150,34 +152,38 @@ func (h *Hub) fanOut() {
 
 // deliver gives each member its messages. With one room at work each member is written to at once; with more, when it has
 // the messages of all.
-func (h *Hub) deliver(touched []*conn) []*conn {
+func (h *Hub) deliver(touched []*outbox) []*outbox {
 	for _, b := range h.inflight {
 		whole := b.join()
 		for _, m := range b.members {
 			if slices.Contains(b.except, m.s) {
 				continue
 			}
-			flush, err := m.s.conn.push(b, m.since, whole)
+			flush, err := m.s.out.push(b, m.since, whole)
 			for err == errFlushFirst {
-				m.s.conn.flush()
-				flush, err = m.s.conn.push(b, m.since, whole)
+				m.s.out.flush()
+				flush, err = m.s.out.push(b, m.since, whole)
 			}
 			if flush && err == nil && len(h.inflight) > 1 {
-				touched = append(touched, m.s.conn)
+				touched = append(touched, &m.s.out)
 				continue
 			}
 			m.s.pushed(flush, err)
 		}
 	}
-	for i, c := range touched {
-		c.flush()
+	for i, o := range touched {
+		o.flush()
 		touched[i] = nil
 	}
 	return touched
 }
 
-// join makes one frame of a batch's: a run of bytes that all members share.
+// join makes one frame of a batch's: a run of bytes that all members share. It makes none of messages with a queue policy,
+// which must be told apart.
 func (b *batch) join() frames {
+	if slices.ContainsFunc(b.frames, func(f frames) bool { return f.mark != nil }) {
+		return frames{}
+	}
 	if len(b.frames) == 1 {
 		return b.frames[0]
 	}
@@ -218,7 +224,7 @@ func (h *Hub) catchUpLocked(s *Socket) (flush bool, err error) {
 			return flush, err
 		}
 		h.mu.Unlock()
-		s.conn.flush()
+		s.out.flush()
 		h.mu.Lock()
 	}
 }
@@ -233,7 +239,7 @@ func (h *Hub) pushLocked(s *Socket) (flush bool, err error) {
 			if i < 0 || slices.Contains(b.except, s) {
 				continue
 			}
-			f, e := s.conn.push(b, s.rooms[i].since, frames{})
+			f, e := s.out.push(b, s.rooms[i].since, frames{})
 			if flush = flush || f; e != nil {
 				return flush, e
 			}

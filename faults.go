@@ -12,7 +12,7 @@ const (
 	faultWindow = 10 * time.Second
 )
 
-// faults are the times of the latest bad messages. Of the reader alone.
+// faults are the times of the latest bad messages; guarded by the socket's mu.
 type faults struct {
 	times [maxFaults]time.Time
 	n     int
@@ -27,20 +27,24 @@ func (f *faults) tooMany(now time.Time) bool {
 	return many
 }
 
-// bad counts a bad message, and answers it where the protocol does: e has what was read before the fault.
-func (s *Socket) bad(e envelope, err error) {
+// bad counts a bad message, and answers it where the protocol does: e has what was read before the fault. mu is held, and
+// released.
+func (s *Socket) bad(c *conn, e envelope, err error) (replaced bool) {
 	s.h.badMessages.Add(1)
-	s.logClient("wsctl: bad message", "error", err)
 	if s.faults == nil {
 		s.faults = new(faults)
 	}
-	if s.faults.tooMany(time.Now()) {
+	switch {
+	case s.faults.tooMany(time.Now()):
+		s.mu.Unlock()
 		s.end(&CloseError{Code: CloseBadRequest, Reason: "too many bad messages"}, false)
-		return
+	case e.id != 0 && len(e.typ) > 0 && e.typ[0] != '$':
+		replaced = s.take(c, e, &Error{Code: CodeBadRequest, Message: err.Error()})
+	default:
+		s.mu.Unlock()
 	}
-	if e.id != 0 && len(e.typ) > 0 && e.typ[0] != '$' {
-		s.take(e, &Error{Code: CodeBadRequest, Message: err.Error()})
-	}
+	s.logClient("wsctl: bad message", "error", err)
+	return replaced
 }
 
 // logFailure logs why a message failed: loudly if the application did, within limits if it may be the client's doing.

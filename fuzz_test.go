@@ -180,7 +180,7 @@ func FuzzAppend(f *testing.F) {
 		}
 
 		b.Reset()
-		if err := appendError(&b, id, &Error{typ, s, data}); err != nil {
+		if err := appendError(&b, id, &Error{Code: typ, Message: s, Data: data}); err != nil {
 			t.Fatal(err)
 		}
 		var got struct {

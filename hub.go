@@ -16,10 +16,10 @@ type Hub struct {
 	// Messages to rooms are numbered, so that each member's order is the order of the Sends, whatever the rooms: tail is
 	// the newest number, done the newest that is in every member's queue.
 	tail, done atomic.Uint64
-	bursts     atomic.Int64 // corked conns of the handlers: the end of each kicks the fan-out
+	bursts     atomic.Int64 // corked outboxes of the handlers: the end of each kicks the fan-out
 	deflating  atomic.Int64 // sockets that take deflated frames
 
-	mu       sync.Mutex // guards following; taken before a conn's
+	mu       sync.Mutex // guards following; taken before an outbox's
 	rooms    map[roomKey]*room
 	named    int // of rooms, those of kindRoom
 	sockets  map[string]*Socket
@@ -128,11 +128,8 @@ func (h *Hub) enter(s *Socket) {
 	}
 	h.sockets[s.id] = s
 	h.joinLocked(s, roomKey{kindEveryone, ""})
-	if s.identity.User != "" {
-		h.joinLocked(s, roomKey{kindUser, s.identity.User})
-	}
-	if s.conn.deflate {
-		h.deflating.Add(1)
+	if user := s.Identity().User; user != "" {
+		h.joinLocked(s, roomKey{kindUser, user})
 	}
 }
 
@@ -195,9 +192,6 @@ func (h *Hub) exit(s *Socket) error {
 	}
 	s.left = true
 	delete(h.sockets, s.id)
-	if s.conn.deflate {
-		h.deflating.Add(-1)
-	}
 	return err
 }
 
@@ -250,25 +244,34 @@ func (r Room) check() error {
 // [Socket.Send], of data that can't be encoded, or of a bad room: the zero Room, or a name that is empty or longer than
 // 128 bytes. A room without members is no error.
 func (r Room) Send(typ string, data any) error {
-	if err := r.check(); err != nil {
+	if err := checkType(typ); err != nil {
 		return err
 	}
-	if err := checkType(typ); err != nil {
+	return r.send(typ, data, nil)
+}
+
+func (r Room) send(typ string, data any, mark *eventMark) error {
+	if err := r.check(); err != nil {
 		return err
 	}
 	f, err := makeFrames(typ, data, r.hub.deflating.Load() > 0)
 	if err != nil {
 		return err
 	}
+	f.mark = mark
 	if r.key.kind != kindSocket {
 		r.hub.publish(r.key, f, r.except)
 		return nil
 	}
 	for _, s := range r.sockets() {
-		_ = s.sendFrame(f.of(s.conn)) // a socket that has ended is no member
+		_ = s.sendFrames(f) // a socket that has ended is no member
 	}
 	return nil
 }
+
+func (r Room) sendMarked(data any, m *eventMark) error { return r.send(m.typ, data, m) }
+
+func (r Room) target() {}
 
 // Except returns the room without those sockets: it has fewer members, and messages reach nobody else. The zero Room stays it.
 func (r Room) Except(s ...*Socket) Room {
@@ -300,7 +303,7 @@ func (r Room) Members(ctx context.Context) ([]Member, error) {
 	}
 	members := []Member{}
 	for _, s := range r.sockets() {
-		members = append(members, Member{Socket: s.id, User: s.identity.User})
+		members = append(members, Member{Socket: s.id, User: s.Identity().User})
 	}
 	return members, nil
 }

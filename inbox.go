@@ -6,23 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 // inbox is a Socket's messages between reading and the end of their handling; guarded by the socket's mu.
 //
 // A message whose method takes no context is handled by the reader itself. One whose method does is handled by a worker,
 // a goroutine that goes on with what arrives meanwhile and ends when nothing waits, so that the reader can go on reading
-// and notice a close or a $cancel.
+// and notice a close or a $cancel. One that streams has a goroutine of its own, beside the order.
 type inbox struct {
-	opened  bool // OnOpen has agreed
-	opening bool // OnOpen is being asked
-	inline  bool // the reader handles a burst
-	piece   bool // the reader has read what it hasn't taken all of yet
-	workers int
-	waiting []*inbound
-	bytes   int // of waiting
-	calls   map[int64]*inbound
-	room    chan struct{} // the reader waits for a worker to make room; nil: it doesn't
+	opened   bool  // OnOpen has agreed
+	opening  bool  // OnOpen is being asked
+	piece    bool  // the reader has read what it hasn't taken all of yet
+	inline   *conn // whose reader is the one worker; nil: none is
+	inlineID int64 // of the call that it handles
+	workers  int
+	streams  int
+	asking   int // calls to the client that wait for its answer
+	waiting  []*inbound
+	bytes    int // of waiting
+	calls    map[int64]*inbound
+	room     chan struct{} // the reader waits for something to change; nil: it doesn't
 }
 
 // inbound is a message that waits for its turn, or is a worker's.
@@ -30,14 +34,18 @@ type inbound struct {
 	envelope
 	fault    error // a bad message that is owed an answer
 	canceled bool  // by $cancel, before its turn
-	cancel   context.CancelFunc
+	cancel   context.CancelCauseFunc
+	stream   *stream // nil: it doesn't stream
 }
 
 // cost is about the bytes of a message on the wire, which the bound counts; a tiny one takes some times as much memory.
 func (m *inbound) cost() int { return len(`{"type":"","data":}`) + len(m.typ) + len(m.data) }
 
 // busy tells whether a method of the application may be running, or is going to.
-func (in *inbox) busy() bool { return in.opening || in.inline || in.piece || in.workers > 0 }
+func (in *inbox) busy() bool { return in.opening || in.piece || in.workers > 0 || in.streams > 0 }
+
+// inUse tells whether a call of that id is in flight.
+func (in *inbox) inUse(id int64) bool { return id != 0 && (in.inlineID == id || in.calls[id] != nil) }
 
 // endInbox drops what waits, unless keep, and wakes the reader. mu is held.
 func (s *Socket) endInbox(keep bool) {
@@ -58,90 +66,190 @@ func (in *inbox) wake() {
 	}
 }
 
-// message takes a message from the reader.
-func (s *Socket) message(b *bytes.Buffer) {
-	if s.deaf {
-		return
+// pause lets the reader wait until something changes, or for d. mu is held, but let go of meanwhile.
+func (s *Socket) pause(d <-chan time.Time) {
+	room := make(chan struct{})
+	s.inbox.room = room
+	s.mu.Unlock()
+	select {
+	case <-room:
+	case <-d:
+	}
+	s.mu.Lock()
+}
+
+// message takes a message from the reader of c. It is counted and has its place in one step: what another connection of
+// the session reads comes after it.
+func (s *Socket) message(c *conn, b *bytes.Buffer) (replaced bool) {
+	if c.deaf {
+		return false
 	}
 	s.h.received.Add(1)
 	e, err := scan(b.Bytes())
+	s.mu.Lock()
+	if s.conn != c || s.ended != nil { // nothing that still comes from it concerns the session
+		s.mu.Unlock()
+		return false
+	}
+	ack := s.session != nil && s.session.count(e, err, b.Len())
 	switch {
 	case err != nil:
-		s.bad(e, err)
+		replaced = s.bad(c, e, err)
 	case e.typ[0] == '$':
-		s.control(e)
+		s.mu.Unlock()
+		s.control(c, e)
 	default:
-		s.take(e, nil)
+		replaced = s.take(c, e, nil)
 	}
+	if ack {
+		s.sendAck(c)
+	}
+	if s.h.opts.RateLimit > 0 && !replaced && (err != nil || !uncounted(e.typ)) {
+		s.slow(c)
+	}
+	return replaced
 }
 
-// take handles a message at once on the reader, or has a worker handle it in its turn. fault is the answer to a bad one.
-func (s *Socket) take(e envelope, fault error) {
+// take handles a message at once on the reader, or has a worker handle it in its turn. fault is the answer to a bad one. mu is
+// held, and released.
+func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 	in := &s.inbox
-	s.mu.Lock()
-	if s.ended != nil {
-		s.mu.Unlock()
-		return
-	}
-	if in.calls[e.id] != nil {
-		s.mu.Unlock()
+	if in.inUse(e.id) {
 		if fault == nil {
-			s.bad(envelope{}, fmt.Errorf("id %d is in use", e.id))
+			return s.bad(c, envelope{}, fmt.Errorf("id %d is in use", e.id))
 		}
-		return
+		s.mu.Unlock()
+		return false
 	}
 	if e.id != 0 {
 		s.h.calls.Add(1)
 	}
 	limit := s.h.opts.Concurrency
-	target := s.target(e, fault)
+	target := s.lookup(e, fault)
 	if in.workers == 0 && limit == 1 && !target.wantsWorker {
-		first := !in.inline
-		in.inline = true
+		in.workers++
+		in.inline, in.inlineID = c, e.id
 		s.mu.Unlock()
-		if first {
-			s.conn.beginBurst()
+		if c.burst {
+			s.out.cork()
 		} else {
-			s.conn.cork()
+			c.burst = true
+			s.out.beginBurst()
 		}
 		s.handle(context.Background(), target, e, fault)
-		return
+		return s.endInline(c)
 	}
 	s.queueLocked(e, fault)
 	if in.workers < limit {
 		in.workers++
 		m := in.pop()
-		s.conn.refs.Add(1)
+		s.refs.Add(1)
 		s.mu.Unlock()
 		go s.work(m)
-		return
+		return false
 	}
-	for in.bytes > s.h.waitLimit && s.ended == nil {
-		room := make(chan struct{})
-		in.room = room
-		s.mu.Unlock()
-		<-room
-		s.mu.Lock()
+	for s.conn == c && s.ended == nil {
+		if in.asking > 0 && in.bytes > max(s.h.waitLimit, s.h.opts.SendBuffer) {
+			s.mu.Unlock()
+			s.end(&CloseError{Code: CloseTooMany, Reason: "too many messages wait for a method"}, false)
+			return false
+		}
+		if in.asking > 0 || in.bytes <= s.h.waitLimit {
+			break
+		}
+		s.pause(nil)
 	}
 	s.mu.Unlock()
+	return false
+}
+
+// endInline ends the handling of a message on the reader of c. If that waits elsewhere now, as a method has called the
+// client, this goroutine is a worker.
+func (s *Socket) endInline(c *conn) (replaced bool) {
+	in := &s.inbox
+	s.mu.Lock()
+	replaced = in.inline != c
+	in.inline = nil
+	m := in.pop()
+	if m == nil {
+		in.workers--
+	}
+	left := s.conn != c || s.ended != nil
+	s.mu.Unlock()
+	if m != nil {
+		s.goOn(m)
+	}
+	if replaced {
+		s.endBurst()
+	}
+	if replaced || left {
+		s.conclude()
+	}
+	return replaced
+}
+
+// promote makes the reader that handles a message a worker, and another goroutine the reader, so that the answer of the client
+// which the method is about to ask can be read. mu is held.
+func (s *Socket) promote() {
+	if c := s.inbox.inline; c != nil {
+		s.inbox.inline = nil
+		if s.conn != c { // it reads for nobody
+			s.inbox.inline = c
+			return
+		}
+		c.burst = false
+		s.refs.Add(1)
+		go c.read()
+	}
+}
+
+// exited does the work of endInline after a method has ended the goroutine by runtime.Goexit.
+func (s *Socket) exited(c *conn) (replaced bool) {
+	s.end(&CloseError{Code: CloseInternal}, false)
+	s.mu.Lock()
+	replaced = s.inbox.inline != c
+	s.inbox.inline = nil
+	s.nextWorker()
+	if !replaced {
+		s.inbox.piece = false
+	}
+	s.mu.Unlock()
+	s.endBurst()
+	s.conclude()
+	return replaced
+}
+
+// nextWorker has a goroutine take the place of one that has ended by runtime.Goexit: the socket had ended before, and keeps
+// what waits. mu is held.
+func (s *Socket) nextWorker() {
+	if next := s.inbox.pop(); next != nil {
+		s.refs.Add(1)
+		go s.work(next)
+	} else {
+		s.inbox.workers--
+	}
 }
 
 // heard begins a piece. What comes after Shutdown has begun isn't taken; what came before is, to its end.
-func (s *Socket) heard() {
+func (s *Socket) heard(c *conn) {
 	s.mu.Lock()
-	s.inbox.piece = true
-	s.deaf = s.stopping.Load()
+	if s.conn == c {
+		s.inbox.piece = true
+	}
+	c.deaf = s.stopping.Load()
 	s.mu.Unlock()
 }
 
 // idle ends the reader's burst.
-func (s *Socket) idle() {
+func (s *Socket) idle(c *conn) {
 	s.mu.Lock()
-	burst := s.inbox.inline
-	s.inbox.inline, s.inbox.piece = false, false
+	if s.conn == c {
+		s.inbox.piece = false
+	}
 	last := s.ended != nil || s.stopping.Load()
 	s.mu.Unlock()
-	if burst {
+	if c.burst {
+		c.burst = false
 		s.endBurst()
 	}
 	if last {
@@ -151,7 +259,7 @@ func (s *Socket) idle() {
 
 // endBurst writes what was sent to the socket, and to rooms, by the methods of a burst.
 func (s *Socket) endBurst() {
-	s.conn.endBurst()
+	s.out.endBurst()
 	s.h.hub.kick()
 }
 
@@ -159,22 +267,23 @@ func (s *Socket) endBurst() {
 type target struct {
 	c           *controller
 	r           *route // nil: it has none
+	streams     bool   // it runs beside the order
 	wantsWorker bool   // it gets a context, and may wait for it
 	wantsFlush  bool   // it asks for one itself: what was answered needn't wait for it
 }
 
-// target looks a message up. A bad one needs nothing but its answer.
-func (s *Socket) target(e envelope, fault error) target {
+// lookup finds what will handle a message. A bad one needs nothing but its answer.
+func (s *Socket) lookup(e envelope, fault error) target {
 	if fault != nil {
 		return target{}
 	}
 	t := target{c: s.current.Load()}
 	if t.r = t.c.route(e.typ); t.r != nil {
-		t.wantsFlush = t.r.ctx
+		t.wantsFlush, t.streams = t.r.ctx, t.r.streams()
 	} else {
 		t.wantsFlush = t.c != nil && t.c.fallback != nil
 	}
-	t.wantsWorker = t.wantsFlush || s.h.chain != nil
+	t.wantsWorker = t.wantsFlush || t.streams || s.h.chain != nil
 	return t
 }
 
@@ -214,25 +323,29 @@ func (in *inbox) pop() *inbound {
 
 // work is a worker: it handles m, then what waits.
 func (s *Socket) work(m *inbound) {
+	done := false
 	defer func() {
-		if m != nil { // a method has ended the goroutine by runtime.Goexit
+		if !done { // a method has ended the goroutine by runtime.Goexit
 			s.end(&CloseError{Code: CloseInternal}, false)
 			s.mu.Lock()
-			if next := s.inbox.pop(); next != nil { // it had ended before, and keeps what waits
-				s.conn.refs.Add(1)
-				go s.work(next)
-			} else {
-				s.inbox.workers--
-			}
+			s.nextWorker()
 			s.mu.Unlock()
 			s.endBurst()
 			s.conclude()
 		}
-		s.conn.release()
+		s.release()
 	}()
-	s.conn.beginBurst()
+	s.out.beginBurst()
+	s.goOn(m)
+	s.endBurst()
+	s.conclude()
+	done = true
+}
+
+// goOn handles m, then what waits, and takes the worker off the books.
+func (s *Socket) goOn(m *inbound) {
 	for m != nil {
-		s.conn.cork()
+		s.out.cork()
 		s.handleQueued(m)
 		s.mu.Lock()
 		if m = s.inbox.pop(); m == nil {
@@ -240,37 +353,50 @@ func (s *Socket) work(m *inbound) {
 		}
 		s.mu.Unlock()
 	}
-	s.endBurst()
-	s.conclude()
 }
 
-// handleQueued handles a message on a worker, with a context that $cancel ends.
+// handleQueued handles a message on a worker, with a context that $cancel ends; or has a goroutine of its own handle one that
+// streams.
 func (s *Socket) handleQueued(m *inbound) {
-	target := s.target(m.envelope, m.fault)
+	target := s.lookup(m.envelope, m.fault)
+	if target.streams && s.startStream(target, m) {
+		return
+	}
 	if target.wantsFlush {
-		s.conn.flush()
+		s.out.flush()
 	}
-	ctx := s.Context()
-	if m.id != 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-		s.mu.Lock()
-		m.cancel = cancel
-		if m.canceled {
-			m.fault = &Error{Code: CodeCanceled}
-		}
-		s.mu.Unlock()
-	}
+	ctx, cancel := s.begin(m)
+	defer cancel(nil)
 	s.handle(ctx, target, m.envelope, m.fault)
+}
+
+// begin returns the context of a message whose turn has come, and what ends it.
+func (s *Socket) begin(m *inbound) (context.Context, context.CancelCauseFunc) {
+	ctx := s.Context()
+	if m.id == 0 && m.stream == nil {
+		return ctx, func(error) {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.mu.Lock()
+	m.cancel = cancel
+	if m.canceled {
+		m.fault = &Error{Code: CodeCanceled}
+	}
+	s.mu.Unlock()
+	return ctx, cancel
 }
 
 // forget ends a call's use of its id. mu is held.
 func (s *Socket) forget(id int64) {
-	if id != 0 {
-		delete(s.inbox.calls, id)
-		s.h.calls.Add(-1)
+	if id == 0 {
+		return
 	}
+	if s.inbox.inlineID == id {
+		s.inbox.inlineID = 0
+	} else {
+		delete(s.inbox.calls, id)
+	}
+	s.h.calls.Add(-1)
 }
 
 // handle handles a message and, if it is a call, answers it.
@@ -329,7 +455,7 @@ func checked(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok && e == nil {
 		return errors.New("wsctl: a nil *Error was returned as an error")
 	}
-	if _, hidden := clientError(err); hidden {
+	if _, hidden := clientError(err, ""); hidden {
 		_ = err.Error()
 	}
 	return err
@@ -343,7 +469,7 @@ func (s *Socket) answer(e envelope, result any, err error) {
 		err = s.encode(e, func() error { return appendMessage(b, "$reply", e.id, result) })
 	}
 	if err != nil {
-		seen, hidden := clientError(err)
+		seen, hidden := clientError(err, s.id)
 		if hidden {
 			s.logFailure(e, err)
 		}
@@ -369,10 +495,14 @@ var errPanicked = errors.New("wsctl: panic")
 // recover, deferred, turns a panic of the application into an error.
 func (s *Socket) recover(what []byte, err *error) {
 	if p := recover(); p != nil {
-		s.h.panics.Add(1)
-		s.h.log().Error("wsctl: panic", "type", string(what), "socket", s.id, "panic", p, "stack", string(debug.Stack()))
-		*err = errPanicked
+		s.h.panicked(p, err, "type", string(what), "socket", s.id)
 	}
+}
+
+func (h *Handler) panicked(p any, err *error, args ...any) {
+	h.panics.Add(1)
+	h.log().Error("wsctl: panic", append(args, "panic", p, "stack", string(debug.Stack()))...)
+	*err = errPanicked
 }
 
 // guard runs a hook.
@@ -381,24 +511,12 @@ func (s *Socket) guard(hook string, fn func() error) (err error) {
 	return checked(fn())
 }
 
-// control takes a message of the protocol. At the plain level that is $cancel; the others are ignored, so that the protocol
-// can grow.
-func (s *Socket) control(e envelope) {
-	if string(e.typ) != "$cancel" {
-		return
-	}
-	if e.id == 0 {
-		s.bad(e, errors.New("$cancel without an id"))
-		return
-	}
-	s.mu.Lock()
-	var cancel context.CancelFunc
-	if m := s.inbox.calls[e.id]; m != nil {
-		m.canceled = true
-		cancel = m.cancel
-	}
-	s.mu.Unlock()
-	if cancel != nil {
-		cancel()
-	}
+// guard runs a hook that is no socket's.
+func (h *Handler) guard(hook string, fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.panicked(p, &err, "type", hook)
+		}
+	}()
+	return checked(fn())
 }

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// sweepState is what the sweeper notes of a conn between sweeps. Of the sweeper alone.
+// sweepState is what the sweeper notes of a socket's conn between sweeps. Of the sweeper alone.
 type sweepState struct {
+	conn     *conn
 	heard    time.Time // when something was received, or the reader didn't listen
 	ping     time.Time // when the next ping is due
 	wrote    uint64
@@ -21,10 +22,11 @@ type sweeper struct {
 	spare []*Socket   // of the sweep alone
 }
 
-// sweepEvery is how often to look, so that nothing is noticed much later than it is due.
+// sweepEvery is how often to look, so that nothing is noticed much later than it is due. An $ack is owed for a second at
+// most.
 func sweepEvery(o *Options) time.Duration {
-	every := time.Second
-	for _, d := range []time.Duration{o.PingInterval, o.PingTimeout, o.WriteTimeout} {
+	every := 900 * time.Millisecond
+	for _, d := range []time.Duration{o.PingInterval, o.PingTimeout, o.WriteTimeout, o.Resume} {
 		if d > 0 {
 			every = min(every, d/20)
 		}
@@ -55,64 +57,86 @@ func (h *Handler) sweep() {
 	h.mu.Unlock()
 }
 
-// sweep ends a socket whose time is up, and pings its client.
+// sweep ends a socket whose time is up, pings its client, and acknowledges.
 func (s *Socket) sweep(now time.Time) {
-	c, o, st := s.conn, &s.h.opts, &s.swept
-	c.mu.Lock()
-	state, closeBy, queued, wrote := c.state, c.closeBy, c.queued, c.wrote
-	c.mu.Unlock()
+	s.mu.Lock()
+	c, session := s.conn, s.session
+	if s.ended != nil {
+		c = nil
+	}
+	expired := session != nil && s.ended == nil && session.expired(now, s.h.opts.Resume)
+	owed := session != nil && session.owed()
+	s.mu.Unlock()
+	if expired {
+		s.expire("its client didn't come back")
+	}
+	if c == nil {
+		return
+	}
+	o, st := &s.h.opts, &s.swept
+	if st.conn != c {
+		st.start(c, o)
+	}
+	s.out.mu.Lock()
+	state, left, wrote := c.state, s.out.waiting(), c.wrote
+	s.out.mu.Unlock()
 	if state != connOpen {
-		if state == connClosing && !now.Before(closeBy) {
+		if state == connClosed { // a write has failed, and the reader may be waiting for something else
 			c.hangUp(true)
-		} else if state == connClosed { // a write has failed, and the reader may be waiting for something else
-			s.end(&CloseError{Code: CloseAbnormal}, true)
+			s.lost(c, &CloseError{Code: CloseAbnormal})
 		}
 		return
 	}
 	if c.seen.Swap(false) || !c.reading.Load() {
 		st.heard = now
 	}
-	if queued == 0 || wrote != st.wrote {
+	if left == 0 || wrote != st.wrote {
 		st.wrote, st.progress = wrote, now
 	}
-	switch expires := s.identity.Expires; {
+	switch expires := s.Identity().Expires; {
 	case !expires.IsZero() && !now.Before(expires):
-		s.end(&CloseError{Code: CloseUnauthenticated, Reason: "credential expired"}, false)
+		s.fail(c, &CloseError{Code: CloseUnauthenticated, Reason: "credential expired"})
 	case o.WriteTimeout > 0 && now.Sub(st.progress) >= o.WriteTimeout:
-		s.end(&CloseError{Code: CloseTimeout, Reason: "no progress in writing"}, true)
+		s.disconnect(c, &CloseError{Code: CloseTimeout, Reason: "no progress in writing"}, false, true)
 	case o.PingInterval > 0 && o.PingTimeout > 0 && now.Sub(st.heard)-o.PingInterval >= o.PingTimeout:
-		s.end(&CloseError{Code: CloseTimeout, Reason: "no sign of life"}, true)
+		s.disconnect(c, &CloseError{Code: CloseTimeout, Reason: "no sign of life"}, false, true)
 	case o.PingInterval > 0 && !now.Before(st.ping):
 		st.ping = now.Add(o.PingInterval)
-		c.control(framePing, "")
+		if session != nil {
+			c.control(v1Ping)
+		} else {
+			c.control(wsPing)
+		}
+	}
+	if owed {
+		s.sendAck(c)
 	}
 }
 
-// start begins a socket's life in the eyes of the sweeper. The first ping comes after a random part of the interval, so
+// start begins a connection's life in the eyes of the sweeper. The first ping comes after a random part of the interval, so
 // that clients which came together don't answer together for ever.
-func (st *sweepState) start(o *Options) {
-	now := time.Now()
-	*st = sweepState{heard: now, progress: now}
+func (st *sweepState) start(c *conn, o *Options) {
+	*st = sweepState{conn: c, heard: c.since, progress: c.since}
 	if o.PingInterval > 0 {
-		st.ping = now.Add(rand.N(o.PingInterval))
+		st.ping = c.since.Add(rand.N(o.PingInterval))
 	}
 }
 
 // corkTime is how long what a handler sends may gather.
 const corkTime = time.Millisecond
 
-// corks are the corked conns of a Handler: those whose handlers are at work. One timer, armed only while there are any,
+// corks are the corked outboxes of a Handler: those whose handlers are at work. One timer, armed only while there are any,
 // uncorks them all, so that what a slow handler sent goes out.
 type corks struct {
 	hub *Hub
 
-	mu    sync.Mutex // guards following; taken after a conn's
-	list  []*conn
+	mu    sync.Mutex // guards following; taken after an outbox's
+	list  []*outbox
 	timer *time.Timer
 	armed bool
 }
 
-func (k *corks) add(c *conn) {
+func (k *corks) add(c *outbox) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c.corkSlot > 0 {
@@ -132,7 +156,7 @@ func (k *corks) add(c *conn) {
 	}
 }
 
-func (k *corks) remove(c *conn) {
+func (k *corks) remove(c *outbox) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c.corkSlot == 0 {
@@ -149,7 +173,7 @@ func (k *corks) remove(c *conn) {
 // fire uncorks what is corked. A burst that has just begun may lose its cork early: at most once in corkTime.
 func (k *corks) fire() {
 	k.mu.Lock()
-	all := append([]*conn(nil), k.list...)
+	all := append([]*outbox(nil), k.list...)
 	if k.armed = len(all) > 0; k.armed {
 		k.timer.Reset(corkTime)
 	}

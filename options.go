@@ -6,13 +6,15 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 )
 
-// Options configures a [Handler]. Zero means the default given. A negative MaxMessage, SendBuffer, Concurrency or
-// HandshakeTimeout is an error of the program, with which [New] panics; of the others it means what is said there.
+// Options configures a [Handler]. Zero means the default given. A negative MaxMessage, SendBuffer, ParkBuffer,
+// Concurrency, MaxStreams, RateBurst or HandshakeTimeout is an error of the program, with which [New] panics; of the others it
+// means what is said there.
 type Options struct {
 	// Hub is shared with other handlers. Nil: a new one.
 	Hub *Hub
@@ -28,15 +30,21 @@ type Options struct {
 	// protocol's own messages, nor those that don't follow it.
 	Middleware []func(MessageFunc) MessageFunc
 
+	// Events are the events and requests of the server, which the controllers' methods don't show.
+	Events []Declaration
+
 	// Origins are the origins of pages that may connect, beside the request's own host: patterns as of path.Match, in any
 	// case, for the Origin's host[:port], as "app.example.com", "*.example.com", "localhost:*", `\[::1\]:*` or "*". Requests
 	// without an Origin header, which browsers always send, are not asked for one.
 	Origins []string
 
-	// Authenticate is asked in the handshake, before the upgrade. token is that of an "Authorization: Bearer" header, or
+	// Authenticate is asked in the handshake: before the upgrade of a plain client, with its $hello of another one, also when it
+	// resumes a session, which must be the same User's. token is that of $hello, or else of an "Authorization: Bearer" header, or
 	// empty; cookies and other headers are in r. An *Error of CodeUnauthenticated, CodeForbidden or CodeTooMany refuses
-	// with status 401, 403 or 429, and its message is the response's body; any other error, and a panic, is logged and
-	// refuses with 500. ctx ends with the request, or after HandshakeTimeout. Nil: nobody is asked.
+	// with status 401, 403 or 429 and its message as the response's body, or with close code 4401, 4403 or 4429; any other
+	// error, and a panic, is logged and refuses with 500 or 1011. It is also asked at each $auth, by which a client renews its
+	// credential: r is nil then, and its errors are the answer. ctx ends with the request or the socket, or after
+	// HandshakeTimeout. Nil: nobody is asked.
 	Authenticate func(ctx context.Context, r *http.Request, token string) (Identity, error)
 
 	// Context gives the root of Socket.Context: its values, and its end, which closes the socket with CloseGoingAway.
@@ -47,15 +55,24 @@ type Options struct {
 	Logger      *slog.Logger // nil: slog.Default() at the time of logging
 	Compression bool         // permessage-deflate, without context takeover, for clients that offer it
 
-	MaxMessage  int // bytes of a message received, when inflated: 64 KiB. A longer one closes the socket with 1009
-	SendBuffer  int // bytes queued for a socket: 1 MiB, or one message of any size. One that needs more is closed with CloseSlow
-	Concurrency int // methods of one socket that run at once: 1, in order
-	MaxConns    int // sockets of this handler; more are refused with 503. Zero or negative: no limit
+	MaxMessage  int     // bytes of a message received, when inflated: 64 KiB. A longer one closes the socket with 1009
+	SendBuffer  int     // bytes queued for a socket: 1 MiB, or one message of any size. One that needs more is closed with CloseSlow
+	Concurrency int     // methods of one socket that run at once: 1, in order
+	MaxStreams  int     // streams of one socket at once: 16
+	MaxConns    int     // sockets of this handler; more are refused with 503. Zero or negative: no limit
+	RateLimit   float64 // messages a second of one socket; a client that sends more is read more slowly. Zero or negative: no limit
+	RateBurst   int     // messages that may come at once: 2 s of RateLimit, at least 1
 
-	HandshakeTimeout time.Duration // for Authenticate: 10 s
+	HandshakeTimeout time.Duration // for $hello, and for Authenticate: 10 s
 	PingInterval     time.Duration // between pings: 25 s. Negative: no pings, and silence is allowed
 	PingTimeout      time.Duration // of silence beyond PingInterval, and for the answer to a close frame: 10 s. Negative: silence is allowed
 	WriteTimeout     time.Duration // without progress in writing: 10 s. Negative: no limit
+
+	// Resume is how long a session that has lost its connection is kept: 30 s. Its Socket lives on meanwhile. Negative: sessions
+	// end with their connection.
+	Resume time.Duration
+	// ParkBuffer is how many bytes are kept for all such sessions together: 64 MiB. The oldest ends where they would be more.
+	ParkBuffer int
 }
 
 // Identity is whom Options.Authenticate found.
@@ -70,6 +87,9 @@ const (
 	defaultSendBuffer   = 1 << 20
 	defaultTimeout      = 10 * time.Second
 	defaultPingInterval = 25 * time.Second
+	defaultMaxStreams   = 16
+	defaultResume       = 30 * time.Second
+	defaultParkBuffer   = 64 << 20
 )
 
 // withDefaults returns a copy of o, which may be nil, with defaults in place of zeros, and what is wrong with it.
@@ -87,6 +107,12 @@ func (o *Options) withDefaults() (opts Options, problems []string) {
 	number("MaxMessage", &opts.MaxMessage, defaultMaxMessage)
 	number("SendBuffer", &opts.SendBuffer, defaultSendBuffer)
 	number("Concurrency", &opts.Concurrency, 1)
+	number("MaxStreams", &opts.MaxStreams, defaultMaxStreams)
+	number("ParkBuffer", &opts.ParkBuffer, defaultParkBuffer)
+	number("RateBurst", &opts.RateBurst, max(1, int(min(2*opts.RateLimit, 1<<30))))
+	if opts.RateLimit != opts.RateLimit || opts.RateLimit > 0 && opts.RateLimit < 1e-3 {
+		problems = append(problems, fmt.Sprintf("Options.RateLimit is %v: it must be at least one message in 1,000 s", opts.RateLimit))
+	}
 	if opts.HandshakeTimeout < 0 {
 		problems = append(problems, fmt.Sprintf("Options.HandshakeTimeout is %v: it must not be negative", opts.HandshakeTimeout))
 	}
@@ -99,12 +125,18 @@ func (o *Options) withDefaults() (opts Options, problems []string) {
 	duration(&opts.PingInterval, defaultPingInterval)
 	duration(&opts.PingTimeout, defaultTimeout)
 	duration(&opts.WriteTimeout, defaultTimeout)
+	duration(&opts.Resume, defaultResume)
 	if opts.Hub == nil {
 		opts.Hub = new(Hub)
 	}
 	for i, m := range opts.Middleware {
 		if m == nil {
 			problems = append(problems, fmt.Sprintf("Options.Middleware[%d] is nil", i))
+		}
+	}
+	for i, d := range opts.Events {
+		if d == nil || reflect.ValueOf(d).IsNil() {
+			problems = append(problems, fmt.Sprintf("Options.Events[%d] is nil", i))
 		}
 	}
 	for i, p := range opts.Origins {

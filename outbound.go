@@ -3,9 +3,7 @@ package wsctl
 import (
 	"crypto/tls"
 	"encoding/binary"
-	"errors"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -26,225 +24,132 @@ const (
 	rsv1       = 0x40
 )
 
-// segment is a run of whole frames. A shared one belongs to others as well and is never changed. Another one is a
-// pooled chunk, or memory of its own if it is larger.
-type segment struct {
-	b      []byte
-	shared bool
-	pooled bool
+// writing is what a conn writes: first what it has to say itself, then what it takes from the outbox, then the close frame.
+// Whoever holds the turn writes; the others queue and leave. Guarded by the outbox's mu.
+type writing struct {
+	state    connState
+	turn     bool    // somebody has the turn to write
+	draining bool    // it is the drain goroutine: the network takes no more at once
+	hangup   bool    // close the connection when nothing is queued
+	first    []byte  // frames of the connection alone: the handshake's answer, pongs, acknowledgments
+	under    segment // being written
+	offset   int     // bytes of under that are written
+	last     []byte  // the close frame
+	wrote    uint64  // counts progress
+	expiry   *time.Timer
 }
 
-var (
-	chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
-	joins  = sync.Pool{New: func() any { return new([corkLimit]byte) }}
+type connState uint8
+
+const (
+	connOpen    connState = iota
+	connClosing           // our close frame is queued: nothing may follow it
+	connClosed
 )
 
-// free gives a segment's memory back to its pool.
-func (s segment) free() {
-	switch {
-	case !s.pooled:
-	case cap(s.b) == chunkSize:
-		chunks.Put((*[chunkSize]byte)(s.b[:chunkSize]))
-	default:
-		joins.Put((*[corkLimit]byte)(s.b[:corkLimit]))
-	}
-}
+// maxFirst is how many bytes a conn's own frames may take. More come from a peer that doesn't read.
+const maxFirst = 4 << 10
 
-// send queues a frame, which stays the caller's, and writes what it can without waiting. ErrSlow: it doesn't fit, and
-// the caller is to end the socket.
-func (c *conn) send(frame []byte) error {
-	c.mu.Lock()
-	if err := c.makeRoom(len(frame)); err != nil {
-		c.mu.Unlock()
-		return err
-	}
-	c.enqueue(frame, false)
-	c.h.sent.Add(1)
-	if c.corked && c.queued < corkLimit {
-		c.mu.Unlock()
-		return nil
-	}
-	c.flushLocked()
-	return nil
-}
+// left is how many bytes of the conn are not written. mu is held.
+func (c *conn) left() int { return len(c.first) + len(c.under.b) - c.offset + len(c.last) }
 
-// makeRoom is admit, with what is queued written first where that may help. mu is held, but let go of meanwhile.
-func (c *conn) makeRoom(n int) error {
-	for {
-		err := c.admit(n)
-		if err != errFlushFirst {
-			return err
-		}
-		c.flushLocked()
-		c.mu.Lock()
-	}
-}
-
-// push queues the messages of a batch that the conn hasn't taken and whose numbers are above since: whole, if it may have
-// them all, else one by one. It tells whether the caller has to flush: unlike send it never writes, so that it can be
-// called under the hub's lock. After errFlushFirst the caller flushes and pushes again.
-func (c *conn) push(b *batch, since uint64, whole frames) (flush bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	since = max(since, c.pushedUpTo)
-	if f := whole.of(c); f != nil && since < b.first && len(f) <= c.h.opts.SendBuffer {
-		err = c.admitShared(f, b.last(), len(b.frames))
-	} else {
-		for i, f := range b.frames {
-			if number := b.first + uint64(i); number > since && err == nil {
-				err = c.admitShared(f.of(c), number, 1)
-			}
-		}
-	}
-	flush = c.queued > 0 && !c.writing && !c.willFlush && (!c.corked || c.queued >= corkLimit)
-	c.willFlush = c.willFlush || flush
-	return flush, err
-}
-
-// admitShared queues the hub's messages up to a number, if they fit. mu is held.
-func (c *conn) admitShared(frame []byte, number uint64, messages int) error {
-	err := c.admit(len(frame))
-	if err == nil {
-		c.enqueue(frame, true)
-		c.pushedUpTo = number
-		c.h.sent.Add(uint64(messages))
-	}
-	return err
-}
-
-// errFlushFirst says that what is queued has not been tried to be written yet.
-var errFlushFirst = errors.New("wsctl: flush first")
-
-// control queues a ping or pong and writes it. One that finds the queue full is left out: its peer doesn't read, and
-// the sweeper will see to it.
-func (c *conn) control(opcode byte, payload string) {
-	c.mu.Lock()
-	if c.makeRoom(len(payload)+2) == nil {
-		c.enqueueControl(opcode, payload)
-	}
+// control writes a frame of the connection's own before what is queued. One that finds many others waiting is left out: its
+// peer doesn't read, and the sweeper will see to it.
+func (c *conn) control(frame []byte) {
+	c.out.mu.Lock()
+	c.controlLocked(frame)
 	c.flushLocked()
 }
 
-// enqueueControl queues a control frame of at most 125 bytes of payload. mu is held.
-func (c *conn) enqueueControl(opcode byte, payload string) {
-	var b [127]byte
-	c.enqueue(append(append(b[:0], opcode, byte(len(payload))), payload...), false)
-}
-
-// admit tells whether n bytes more may wait: a message enters an empty queue whatever its size, and one is let through while
-// somebody is about to learn whether the network takes more. mu is held.
-func (c *conn) admit(n int) error {
-	switch {
-	case c.state != connOpen:
-		return ErrClosed
-	case c.queued == 0 || c.queued+n <= c.h.opts.SendBuffer:
-		return nil
-	case !c.writing:
-		return errFlushFirst
-	case !c.draining && c.queued <= c.h.opts.SendBuffer:
-		return nil
+func (c *conn) controlLocked(frame []byte) {
+	if c.state == connOpen && len(c.first)+len(frame) <= maxFirst {
+		c.first = append(c.first, frame...)
 	}
-	return ErrSlow
 }
 
-// enqueue appends a frame. A shared one is referred to if it is alone or large, else copied beside the others. mu is
-// held.
-func (c *conn) enqueue(frame []byte, shared bool) {
-	c.queued += len(frame)
-	last := len(c.queue) - 1
-	if shared && (last < 0 || len(frame) > chunkSize/4) {
-		c.queue = append(c.queue, segment{b: frame, shared: true})
+// wsPing and pong are control frames of at most 125 bytes of payload.
+var wsPing = []byte{framePing, 0}
+
+func (c *conn) pong(payload string) {
+	if c.out == nil { // before $welcome
+		_, _ = c.Conn.Write(controlFrame(framePong, payload))
 		return
 	}
-	if last >= 0 && !c.queue[last].shared && cap(c.queue[last].b)-len(c.queue[last].b) >= len(frame) {
-		c.queue[last].b = append(c.queue[last].b, frame...)
-		return
-	}
-	s := segment{pooled: len(frame) <= chunkSize}
-	if s.pooled {
-		s.b = chunks.Get().(*[chunkSize]byte)[:0]
-	}
-	s.b = append(s.b, frame...)
-	c.queue = append(c.queue, s)
+	c.control(controlFrame(framePong, payload))
 }
 
-// flush writes what is queued, as far as the network takes it.
-func (c *conn) flush() {
-	c.mu.Lock()
-	c.flushLocked()
+func controlFrame(opcode byte, payload string) []byte {
+	return append([]byte{opcode, byte(len(payload))}, payload...)
 }
 
 // flushLocked takes the turn to write, and a reference with it, unless somebody has it, and writes until nothing is queued.
 // What the network doesn't take at once, and what others queue without end meanwhile, is left to a goroutine. mu is held,
 // and released.
 func (c *conn) flushLocked() {
-	c.willFlush = false
-	if c.writing || c.queued == 0 && !c.hangup || !c.retain() { // nothing is queued where nothing is left
-		c.mu.Unlock()
+	o := c.out
+	if c.turn || !c.hasMore() && !c.hangup || !o.s.retain() { // nothing is queued where nothing is left
+		o.mu.Unlock()
 		return
 	}
-	c.writing = true
+	c.turn = true
 	for turn := 0; c.next(); {
 		b := c.under.b[c.offset:]
-		c.mu.Unlock()
+		o.mu.Unlock()
 		n, err := c.tryWrite(b)
-		c.mu.Lock()
+		o.mu.Lock()
 		turn += n
-		if !c.advance(n, err) || turn >= maxTurn && c.queued > 0 {
+		if !c.advance(n, err) || turn >= maxTurn && c.hasMore() {
 			c.draining = true
-			c.mu.Unlock()
+			o.mu.Unlock()
 			go c.drain() // with the turn and its reference
 			return
 		}
 	}
 	c.rest()
-	c.release()
+	o.s.release()
 }
 
 // drain waits for the network, with the turn to write, until nothing is queued.
 func (c *conn) drain() {
-	defer c.release()
-	c.mu.Lock()
+	o := c.out
+	defer o.s.release()
+	o.mu.Lock()
 	for c.next() {
 		b := c.under.b[c.offset:]
-		c.mu.Unlock()
+		o.mu.Unlock()
 		n, err := c.waitWrite(b)
-		c.mu.Lock()
+		o.mu.Lock()
 		c.advance(n, err)
 	}
 	c.rest()
 }
 
-// next makes c.under[c.offset:] what is to be written next: the rest of a segment, or several small ones joined, so that
-// they share a system call. mu is held.
+// hasMore tells whether there is something to write. mu is held.
+func (c *conn) hasMore() bool {
+	return c.left() > 0 || c.out.conn == c && len(c.out.queue) > 0
+}
+
+// next makes c.under[c.offset:] what is to be written next. mu is held.
 func (c *conn) next() bool {
+	o := c.out
 	if c.state == connClosed {
-		c.dropQueue()
-		c.under, c.offset, c.queued = segment{}, 0, 0
-		return false
-	}
-	if c.under.b != nil {
-		return true
-	}
-	if len(c.queue) == 0 {
-		return false
-	}
-	n, size := 0, 0
-	for n < len(c.queue) && (n == 0 || size+len(c.queue[n].b) <= corkLimit) {
-		size += len(c.queue[n].b)
-		n++
-	}
-	c.under = c.queue[0]
-	if n > 1 {
-		c.under = segment{b: joins.Get().(*[corkLimit]byte)[:0], pooled: true}
-		for _, s := range c.queue[:n] {
-			c.under.b = append(c.under.b, s.b...)
-			s.free()
+		c.under, c.offset, c.first, c.last = segment{}, 0, nil, nil
+		if o.conn == c && o.closed {
+			o.drop()
 		}
+		return false
 	}
-	clear(c.queue[:n])
-	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = c.first[:0]
+	for c.under.b == nil {
+		switch {
+		case o.conn == c && len(o.queue) > 0:
+			o.take(c)
+		case len(c.first) > 0:
+			c.under, c.first = segment{b: c.first}, nil
+		case len(c.last) > 0:
+			c.under, c.last = segment{b: c.last}, nil
+		default:
+			return false
+		}
 	}
 	return true
 }
@@ -253,7 +158,6 @@ func (c *conn) next() bool {
 // will be. mu is held.
 func (c *conn) advance(n int, err error) bool {
 	if n > 0 {
-		c.queued -= n
 		c.offset += n
 		c.wrote++
 	}
@@ -261,8 +165,12 @@ func (c *conn) advance(n int, err error) bool {
 	case c.offset == len(c.under.b):
 		c.under.free()
 		c.under, c.offset = segment{}, 0
+		c.out.wakeHalf()
 	case err != nil:
 		c.state = connClosed
+		if c.out.log != nil && !c.out.closed { // what is sent from now on waits for the next connection
+			c.out.detach(c)
+		}
 	default:
 		return false
 	}
@@ -271,46 +179,44 @@ func (c *conn) advance(n int, err error) bool {
 
 // rest gives the turn back with nothing left to write. mu is held, and released.
 func (c *conn) rest() {
-	c.writing, c.draining = false, false
+	c.turn, c.draining = false, false
 	if c.hangup && c.state == connClosing { // while it is open, the socket's end is on its way to close it
 		c.state = connClosed
 	}
 	closed := c.state == connClosed
-	c.mu.Unlock()
+	c.out.mu.Unlock()
 	if closed {
 		c.closeNet()
 	}
 }
 
-// dropQueue forgets what isn't under way. mu is held.
-func (c *conn) dropQueue() {
-	for i, s := range c.queue {
-		c.queued -= len(s.b)
-		s.free()
-		c.queue[i] = segment{}
+// close queues a close frame, after which nothing is sent, and gives the peer PingTimeout to answer. end also ends the outbox:
+// what it has is written before the close frame, unless slow; else it stays there.
+func (c *conn) close(ce *CloseError, end, slow bool) {
+	o := c.out
+	o.mu.Lock()
+	if end {
+		o.end(slow)
+	} else {
+		o.detach(c)
 	}
-	c.queue = c.first[:0]
-}
-
-// close queues a close frame, after which nothing is sent, and gives the peer PingTimeout to answer. A slow peer's queue
-// is dropped, unless the handshake's answer is in it: the peer wouldn't see the frame behind it in time.
-func (c *conn) close(code int, reason string, slow bool) {
-	c.mu.Lock()
 	if c.state != connOpen {
-		c.mu.Unlock()
+		o.mu.Unlock()
 		return
 	}
-	if slow && c.wrote > 0 {
-		c.dropQueue()
-	}
-	payload := ""
-	if code != closeNoStatus {
-		payload = string(binary.BigEndian.AppendUint16(nil, uint16(code))) + cutReason(reason)
-	}
-	c.enqueueControl(frameClose, payload)
+	c.last = closeFrame(ce)
 	c.state = connClosing
-	c.closeBy = time.Now().Add(c.h.opts.closeTimeout())
+	c.expiry = time.AfterFunc(o.s.h.opts.closeTimeout(), func() { c.hangUp(true) })
 	c.flushLocked()
+}
+
+// closeFrame is the close frame that says ce (RFC 6455, section 5.5.1).
+func closeFrame(ce *CloseError) []byte {
+	payload := ""
+	if ce.Code != closeNoStatus {
+		payload = string(binary.BigEndian.AppendUint16(nil, uint16(ce.Code))) + cutReason(ce.Reason)
+	}
+	return controlFrame(frameClose, payload)
 }
 
 // cutReason cuts a reason at a rune to the 123 bytes that a close frame has room for (RFC 6455, section 5.5).
@@ -325,14 +231,14 @@ func cutReason(s string) string {
 
 // hangUp closes the connection: at once, or when everything queued is written.
 func (c *conn) hangUp(now bool) {
-	c.mu.Lock()
+	c.out.mu.Lock()
 	c.hangup = true
 	if now {
 		c.state = connClosed
 	}
 	closed := c.state == connClosed
-	if closed && c.writing { // interrupt the write; whoever waits in it cleans up
-		c.mu.Unlock()
+	if closed && c.turn { // interrupt the write; whoever waits in it cleans up
+		c.out.mu.Unlock()
 		c.closeNet()
 		return
 	}
@@ -350,67 +256,24 @@ func (c *conn) closeNet() {
 		nc = t.NetConn()
 	}
 	_ = nc.Close()
+	if c.out == nil {
+		return
+	}
+	c.out.mu.Lock()
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
+	c.out.mu.Unlock()
 }
 
 // ending tells whether our close frame is queued, or the connection closed.
 func (c *conn) ending() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if c.out == nil {
+		return false
+	}
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
 	return c.state != connOpen
-}
-
-// beginBurst corks the conn: what its handlers send gathers until endBurst, for about a millisecond at the most.
-func (c *conn) beginBurst() {
-	c.mu.Lock()
-	c.bursts++
-	c.corkLocked()
-	c.mu.Unlock()
-}
-
-// startCork lets the timer see a conn that newConn has corked.
-func (c *conn) startCork() {
-	c.mu.Lock()
-	if c.corked {
-		c.h.corks.add(c)
-	}
-	c.mu.Unlock()
-}
-
-// cork has what a handler sends gather again, in a burst whose cork was pulled.
-func (c *conn) cork() {
-	c.mu.Lock()
-	c.corkLocked()
-	c.mu.Unlock()
-}
-
-func (c *conn) corkLocked() {
-	if !c.corked {
-		c.corked = true
-		c.h.corks.add(c)
-	}
-}
-
-// endBurst writes what has gathered.
-func (c *conn) endBurst() {
-	c.mu.Lock()
-	if c.bursts--; c.bursts == 0 {
-		c.uncorkLocked()
-	}
-	c.flushLocked()
-}
-
-// uncork writes what has gathered, and lets the rest of the burst write directly.
-func (c *conn) uncork() {
-	c.mu.Lock()
-	c.uncorkLocked()
-	c.flushLocked()
-}
-
-func (c *conn) uncorkLocked() {
-	if c.corked {
-		c.corked = false
-		c.h.corks.remove(c)
-	}
 }
 
 // frame makes a frame of b, whose first headRoom bytes are free, and returns it.
@@ -430,4 +293,9 @@ func frame(b []byte, first byte) []byte {
 	}
 	b[0] = first
 	return b
+}
+
+// textFrame returns a frame of a message, in memory of its own.
+func textFrame(payload []byte) []byte {
+	return frame(append(make([]byte, headRoom, headRoom+len(payload)), payload...), frameText)
 }

@@ -18,8 +18,9 @@ type Route struct {
 	Method string
 	// Signature is the method's type, its receiver first.
 	Signature string
-	// Kind is "call" for a method with a result, "message" for one without (it may be called, too), "hook" for OnOpen,
-	// OnClose and OnUnknown, and empty for any other method.
+	// Kind is "call" for a method with a result, "message" for one without (it may be called, too), "stream" for one whose
+	// result is a sequence, "upload" for any other that takes one, "hook" for OnOpen, OnClose and OnUnknown, and empty for any
+	// other method.
 	Kind string
 	// Reason says why clients can't reach the method.
 	Reason string

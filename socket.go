@@ -2,7 +2,6 @@ package wsctl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,16 +10,20 @@ import (
 	"time"
 )
 
-// Socket is one client. All methods may be called from any goroutine.
+// Socket is one client: of wsctl.v1 across all connections of its session, else of its one connection. All methods may be
+// called from any goroutine.
 type Socket struct {
 	h        *Handler
-	conn     *conn
 	id       string
-	identity Identity
 	root     context.Context // of Options.Context
 	current  atomic.Pointer[controller]
+	identity atomic.Pointer[Identity] // the newest
+	refs     atomic.Int32             // goroutines that aren't through, and the socket until its hooks are; see release
+	out      outbox
 
 	mu       sync.Mutex      // guards following
+	conn     *conn           // the connection; nil: it has none, or is being opened
+	session  *session        // nil: plain
 	ending   bool            // end is at work, or was
 	ended    *CloseError     // how it ended
 	over     bool            // end is through: the context is done, Send fails
@@ -29,12 +32,12 @@ type Socket struct {
 	stopRoot func() bool // ends the watch on root
 	onClose  []func(error)
 	inbox    inbox
-	finished bool // the hooks of the end have their turn, or had it
+	finished bool    // the hooks of the end have their turn, or had it
+	faults   *faults // nil: none yet
+	rate     rate
 
 	stopping atomic.Bool // Shutdown: nothing more is taken
 	swept    sweepState
-	deaf     bool    // of the reader alone: what it reads came after that
-	faults   *faults // of the reader alone; nil: none yet
 
 	logSince   time.Time // guarded by mu, as the next two: of logClient
 	logged     int
@@ -44,17 +47,17 @@ type Socket struct {
 	left  bool         // guarded by the hub's mu: it has left everything
 }
 
-// ID returns a random name of the socket, unique on all nodes. It is no secret.
+// ID returns a random name of the socket, unique on all nodes. It is no secret, nor does it say the session's.
 func (s *Socket) ID() string { return s.id }
 
 // Hub returns the hub of the socket's handler.
 func (s *Socket) Hub() *Hub { return s.h.hub }
 
-// Identity returns what Options.Authenticate found, or the zero Identity.
-func (s *Socket) Identity() Identity { return s.identity }
+// Identity returns what Options.Authenticate found the last time that it was asked, or the zero Identity.
+func (s *Socket) Identity() Identity { return *s.identity.Load() }
 
 // Context returns a context that carries the values of Options.Context and is done when the socket ends, with a
-// [*CloseError] as its [context.Cause].
+// [*CloseError] as its [context.Cause]. A session that waits for its client to come back has not ended.
 func (s *Socket) Context() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +92,7 @@ func (s *Socket) Send(typ string, data any) error {
 
 // sendPayload frames b, which begins with headRoom free bytes, and sends it.
 func (s *Socket) sendPayload(b []byte) error {
-	if s.conn.deflate {
+	if s.out.deflated.Load() {
 		if f := deflateFrame(b); f != nil {
 			return s.sendFrame(f)
 		}
@@ -100,11 +103,35 @@ func (s *Socket) sendPayload(b []byte) error {
 // sendFrame sends a frame after what was sent to s's rooms before.
 func (s *Socket) sendFrame(f []byte) error {
 	s.pushed(false, s.h.hub.catchUp(s))
-	err := s.conn.send(f)
+	err := s.out.send(f)
 	if err == ErrSlow {
 		s.end(errSlowClose, false)
 	}
 	return err
+}
+
+// sendFrames is sendFrame for a message of the hub's or of an event.
+func (s *Socket) sendFrames(f frames) error {
+	if f.mark == nil {
+		return s.sendFrame(f.of(s.out.deflated.Load()))
+	}
+	s.pushed(false, s.h.hub.catchUp(s))
+	err := s.out.sendEvent(f)
+	if err == ErrSlow {
+		s.end(errSlowClose, false)
+	}
+	return err
+}
+
+func (s *Socket) target() {}
+
+func (s *Socket) sendMarked(data any, m *eventMark) error {
+	f, err := makeFrames(m.typ, data, s.out.deflated.Load())
+	if err != nil {
+		return err
+	}
+	f.mark = m
+	return s.sendFrames(f)
 }
 
 var errSlowClose = &CloseError{Code: CloseSlow, Reason: "too slow"}
@@ -114,20 +141,9 @@ func (s *Socket) pushed(flush bool, err error) {
 	if err == ErrSlow {
 		s.end(errSlowClose, false)
 	} else if flush {
-		s.conn.flush()
+		s.out.flush()
 	}
 }
-
-// Call would ask the client and wait for its answer. No client understands that yet: it fails at once, with an error that
-// is no [*Error].
-func (s *Socket) Call(ctx context.Context, typ string, data, reply any) error {
-	if err := checkType(typ); err != nil {
-		return err
-	}
-	return errPlain
-}
-
-var errPlain = errors.New("wsctl: the client can't be called: it doesn't speak wsctl.v1")
 
 // Join adds the socket to a room: 1 to 128 bytes. What is sent to the room after Join has returned reaches it. To join twice
 // is to join once. The error is [ErrClosed], or that of a bad name.
@@ -212,6 +228,44 @@ func (s *Socket) SetController(c any) error {
 	return nil
 }
 
+// fail is told by the reader that the peer has broken the protocol.
+func (s *Socket) fail(c *conn, ce *CloseError) { s.disconnect(c, ce, false, false) }
+
+// lost is told by the reader that the peer has closed, or is gone.
+func (s *Socket) lost(c *conn, ce *CloseError) { s.disconnect(c, ce, true, true) }
+
+// disconnect is the end of a connection, and of the socket unless its session waits for another one. byPeer: there is nobody to
+// tell. keep: as of end.
+func (s *Socket) disconnect(c *conn, ce *CloseError, byPeer, keep bool) {
+	s.mu.Lock()
+	if s.conn != c {
+		s.mu.Unlock()
+		return
+	}
+	if s.ending || !s.parks(ce, byPeer) {
+		s.mu.Unlock()
+		s.end(ce, keep)
+		return
+	}
+	s.detach()
+	s.session.lost = ce
+	s.out.mu.Lock()
+	s.out.detach(c)
+	s.out.mu.Unlock()
+	s.mu.Unlock()
+	if !byPeer {
+		c.close(ce, false, false)
+	}
+	s.h.park(s)
+}
+
+// detach takes the connection from the socket, but not from the outbox. mu is held.
+func (s *Socket) detach() {
+	s.conn = nil
+	s.inbox.piece = false
+	s.inbox.wake()
+}
+
 // end ends the socket, once: the hub forgets it, its context is done, the peer is told. What was read whole and waits is
 // still handled if keep, as when the peer has gone; else dropped.
 func (s *Socket) end(ce *CloseError, keep bool) bool {
@@ -221,17 +275,22 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 		return false
 	}
 	s.ending = true
-	s.conn.refs.Add(1) // the reader, which always comes here, isn't gone yet
+	s.refs.Add(1) // it isn't gone yet: finish comes later
 	s.mu.Unlock()
-	defer s.conn.release()
+	defer s.release()
 
+	s.h.forget(s)
 	if s.h.hub.exit(s) == ErrSlow && !keep {
 		ce = errSlowClose // another code would say that the client has got everything
 	}
 	s.mu.Lock()
 	s.ended = ce
+	c := s.conn
 	cancel, stopRoot, opened := s.cancel, s.stopRoot, s.inbox.opened
 	s.endInbox(keep)
+	if s.session != nil {
+		s.session.failCalls()
+	}
 	s.mu.Unlock()
 
 	if opened {
@@ -240,10 +299,18 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 	if stopRoot != nil {
 		stopRoot()
 	}
-	if ce.Code == CloseAbnormal {
-		s.conn.hangUp(true)
-	} else {
-		s.conn.close(ce.Code, ce.Reason, ce == errSlowClose)
+	switch {
+	case c == nil:
+		s.out.mu.Lock()
+		s.out.end(false)
+		s.out.mu.Unlock()
+	case ce.Code == CloseAbnormal:
+		s.out.mu.Lock()
+		s.out.end(true)
+		s.out.mu.Unlock()
+		c.hangUp(true)
+	default:
+		c.close(ce, true, ce == errSlowClose)
 	}
 	if cancel != nil {
 		cancel(ce) // now that Send answers ErrClosed
@@ -267,7 +334,6 @@ func (s *Socket) conclude() {
 	finish := s.over && !s.finished
 	if finish {
 		s.finished = true
-		s.conn.refs.Add(1)
 	}
 	s.mu.Unlock()
 	switch {
@@ -281,12 +347,15 @@ func (s *Socket) conclude() {
 // stop ends the socket when its methods have returned; nothing more is taken from the client.
 func (s *Socket) stop() {
 	s.stopping.Store(true)
+	s.mu.Lock()
+	s.inbox.wake() // a reader that was slowed down
+	s.mu.Unlock()
 	s.conclude()
 }
 
-// finish tells everybody who wants to know that the socket has ended.
+// finish tells everybody who wants to know that the socket has ended. It holds the socket's own reference.
 func (s *Socket) finish() {
-	defer s.conn.release()
+	defer s.release()
 	s.mu.Lock()
 	err, opened, functions := s.ended, s.inbox.opened, s.onClose
 	s.onClose = nil
@@ -324,4 +393,24 @@ func (s *Socket) open(r *http.Request) error {
 		return nil
 	}
 	return s.guard("OnOpen", func() error { return opener.OnOpen(s, r) })
+}
+
+// retain takes a reference, unless nothing of the socket is left.
+func (s *Socket) retain() bool {
+	for {
+		n := s.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if s.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release drops a reference; the last one gives the socket's place back.
+func (s *Socket) release() {
+	if s.refs.Add(-1) == 0 {
+		s.h.unreserve(s)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,12 +19,13 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// ServeHTTP upgrades the request and returns once the socket is open (upgrade, Authenticate, OnOpen) or refused; the
+// ServeHTTP upgrades the request and returns once the socket is open (upgrade, $hello, Authenticate, OnOpen) or refused; the
 // connection lives on. Middleware around it therefore sees only the handshake; see the package comment.
 //
 // Refused are, in this order: what is no WebSocket handshake (426, 405, 400), pages of other origins (403), everybody while
 // MaxConns is reached or after Shutdown has begun (503), whom Authenticate refuses (401, 403, 429, 500), and, by close code
-// after the upgrade, whom OnOpen refuses.
+// after the upgrade, whom OnOpen refuses. A client of wsctl.v1 is told by close code, which a page can see, where another one
+// gets 403 for its origin or Authenticate's refusal.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !websocket.IsWebSocketUpgrade(r):
@@ -40,23 +42,49 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !validKey(r.Header.Get("Sec-Websocket-Key")):
 		h.refuse(w, http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64.")
 		return
-	case !h.originAllowed(r):
+	}
+	allowed := h.originAllowed(r)
+	if !allowed {
 		h.log().Warn("wsctl: refused a page of another origin; Options.Origins would allow it", "origin", r.Header.Get("Origin"), "host", r.Host)
+	}
+	if slices.Contains(websocket.Subprotocols(r), subprotocol) {
+		h.serveSession(w, r, allowed)
+		return
+	}
+	switch {
+	case !allowed:
 		h.refuse(w, http.StatusForbidden, "This origin is not allowed.")
 		return
 	case !h.reserve():
 		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
 		return
 	}
-	s := h.newSocket()
+	s := h.newSocket(rand.Text())
 	upgraded := false
 	defer func() {
 		if !upgraded { // refused, or Authenticate has ended the goroutine by runtime.Goexit
-			h.unreserve(s)
+			s.release()
 		}
 	}()
-	if upgraded = h.authenticate(w, r, s) && h.upgrade(w, r, s); upgraded {
-		h.open(s, r)
+	ctx, cancel := context.WithTimeout(r.Context(), h.opts.HandshakeTimeout)
+	defer cancel()
+	id, err := h.authenticate(ctx, r, bearer(r))
+	if err != nil {
+		h.refuseUnauthenticated(w, err)
+		return
+	}
+	s.identity.Store(&id)
+	if h.isStopping() { // since Authenticate was asked
+		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
+		return
+	}
+	if s.root = h.rootContext(r); s.root == nil {
+		h.refuse(w, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
+		return
+	}
+	if c := h.upgrade(w, r, s); c != nil {
+		upgraded = true
+		h.open(s, c, r, nil)
 	}
 }
 
@@ -105,50 +133,58 @@ func (h *Handler) originAllowed(r *http.Request) bool {
 }
 
 // newSocket returns a Socket without a connection.
-func (h *Handler) newSocket() *Socket {
-	s := &Socket{h: h, id: rand.Text(), root: context.Background()}
+func (h *Handler) newSocket(id string) *Socket {
+	s := &Socket{h: h, id: id, root: context.Background()}
+	s.identity.Store(&noIdentity)
+	s.refs.Store(1)
+	s.out.init(s)
 	s.inbox.opening = true
 	s.current.Store(h.controller)
 	return s
 }
 
-// authenticate asks Options.Authenticate, and refuses whom it refuses.
-func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request, s *Socket) bool {
+var noIdentity Identity
+
+// authenticate asks Options.Authenticate. The error is an [*Error] with a code of refusals, or one that is logged.
+func (h *Handler) authenticate(ctx context.Context, r *http.Request, token string) (id Identity, err error) {
 	if h.opts.Authenticate == nil {
-		return true
+		return id, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.opts.HandshakeTimeout)
-	defer cancel()
-	err := s.guard("Authenticate", func() (err error) {
-		s.identity, err = h.opts.Authenticate(ctx, r, bearer(r))
+	err = h.guard("Authenticate", func() (err error) {
+		id, err = h.opts.Authenticate(ctx, r, token)
 		return err
 	})
-	if err == nil && len(s.identity.User) > maxName {
-		err = fmt.Errorf("wsctl: Authenticate gave a User of %d bytes: at most %d are allowed", len(s.identity.User), maxName)
+	if err == nil && len(id.User) > maxName {
+		err = fmt.Errorf("wsctl: Authenticate gave a User of %d bytes: at most %d are allowed", len(id.User), maxName)
 	}
-	if expires := s.identity.Expires; err == nil && !expires.IsZero() && !time.Now().Before(expires) {
+	if err == nil && !id.Expires.IsZero() && !time.Now().Before(id.Expires) {
 		err = &Error{Code: CodeUnauthenticated, Message: "The credential has expired."}
 	}
 	if err == nil {
-		return true
+		return id, nil
 	}
 	var seen *Error
-	status := http.StatusInternalServerError
-	if errors.As(err, &seen) {
-		status = refusals[seen.Code].status
+	if errors.As(err, &seen) && refusals[seen.Code].status != 0 {
+		return Identity{}, seen
 	}
-	if status == 0 || seen == nil {
-		if err != errPanicked {
-			h.log().Error("wsctl: Authenticate failed", "error", err)
-		}
+	if err != errPanicked {
+		h.log().Error("wsctl: Authenticate failed", "error", err)
+	}
+	return Identity{}, errPanicked
+}
+
+// refuseUnauthenticated answers a handshake with authenticate's error.
+func (h *Handler) refuseUnauthenticated(w http.ResponseWriter, err error) {
+	seen, ok := err.(*Error)
+	if !ok {
 		h.refuse(w, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
-		return false
+		return
 	}
+	status := refusals[seen.Code].status
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
 	}
 	h.refuse(w, status, seen.Message)
-	return false
 }
 
 // refusals are the codes with which Authenticate and OnOpen refuse: the HTTP status before the upgrade, the close code after
@@ -168,50 +204,59 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// upgrade answers the handshake; the answer waits in the conn's queue, until the hub knows the socket.
-func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, s *Socket) bool {
-	if h.isStopping() { // since Authenticate was asked
-		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
-		return false
+// rootContext asks Options.Context; nil: it gave none.
+func (h *Handler) rootContext(r *http.Request) (root context.Context) {
+	if h.opts.Context == nil {
+		return context.Background()
 	}
-	if h.opts.Context != nil {
-		err := s.guard("Options.Context", func() error {
-			if s.root = h.opts.Context(r); s.root != nil {
-				s.root.Done() // a nil pointer panics here, not when the socket is half open
-			}
-			return nil
-		})
-		if err != nil || s.root == nil {
-			h.log().Error("wsctl: Options.Context gave no context")
-			h.refuse(w, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
-			return false
+	err := h.guard("Options.Context", func() error {
+		if root = h.opts.Context(r); root != nil {
+			root.Done() // a nil pointer panics here, not when the socket is half open
 		}
+		return nil
+	})
+	if err != nil || root == nil {
+		h.log().Error("wsctl: Options.Context gave no context")
+		return nil
 	}
-	hijack := &hijacker{ResponseWriter: w, s: s}
+	return root
+}
+
+// upgrade answers the handshake. The answer to a plain client, whose Socket s is, waits in the conn's queue until the hub knows
+// the socket; a client of wsctl.v1 gets it at once. It returns nil if that failed, and was counted.
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, s *Socket) *conn {
+	hijack := &hijacker{ResponseWriter: w, h: h, s: s}
 	ws, err := h.upgrader.Upgrade(hijack, r, nil)
 	if err != nil {
 		h.refused.Add(1)
-		if s.conn != nil {
+		if hijack.c != nil {
 			h.log().Warn("wsctl: handshake failed", "error", err)
+			if s != nil {
+				hijack.c.hangUp(true)
+				s.release() // there is no reader
+			}
 		}
 		if hijack.err != nil {
 			h.log().Error("wsctl: the connection can't be taken over from the HTTP server: a middleware hides http.Hijacker "+
 				"(http.TimeoutHandler does, and can't work with WebSockets), or this is HTTP/2", "error", hijack.err)
 		}
-		return false
+		return nil
 	}
-	ws.SetPingHandler(func(payload string) error { s.conn.control(framePong, payload); return nil })
+	c := hijack.c
+	ws.SetPingHandler(func(payload string) error { c.pong(payload); return nil })
 	ws.SetPongHandler(func(string) error { return nil })
 	ws.SetCloseHandler(func(int, string) error { return nil }) // the reader answers
-	s.conn.ws = ws
-	return true
+	c.ws = ws
+	return c
 }
 
 // hijacker gives gorilla a connection of ours. It finds the server's through wrappers that have only Unwrap, which gorilla
 // doesn't look for.
 type hijacker struct {
 	http.ResponseWriter
-	s   *Socket
+	h   *Handler
+	s   *Socket // nil: it isn't known yet
+	c   *conn
 	err error
 }
 
@@ -221,8 +266,11 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		j.err = err
 		return nil, nil, err
 	}
-	j.s.conn = newConn(nc, j.s.h, j.s)
-	return j.s.conn, brw, nil
+	j.c = newConn(nc, &j.h.opts)
+	if j.s != nil {
+		j.c.begin(j.s)
+	}
+	return j.c, brw, nil
 }
 
 // writeBuffers satisfies gorilla, which would else keep a buffer for each connection's writes; it makes none of them.
@@ -232,18 +280,32 @@ func newUpgrader(o *Options) *websocket.Upgrader {
 	return &websocket.Upgrader{
 		ReadBufferSize:    512,
 		WriteBufferPool:   &writeBuffers,
+		Subprotocols:      []string{subprotocol},
 		EnableCompression: o.Compression,
 		CheckOrigin:       func(*http.Request) bool { return true }, // checked
 	}
 }
 
-// open makes an upgraded socket known, asks OnOpen, and starts the reader.
-func (h *Handler) open(s *Socket, r *http.Request) {
+// open makes a socket known, asks OnOpen, and starts the reader of its connection. welcome, if any, is sent first when OnOpen
+// has agreed.
+func (h *Handler) open(s *Socket, c *conn, r *http.Request, welcome []byte) {
+	s.out.mu.Lock()
+	s.out.bursts++
+	if welcome == nil {
+		s.conn = c // nobody else knows s
+		s.out.attach(c)
+	}
+	s.out.corked = true // not before the hub knows it
+	s.out.mu.Unlock()
 	h.hub.enter(s)
 	if h.admit(s) {
 		s.stopping.Store(true)
 	}
-	s.conn.startCork()
+	s.out.mu.Lock()
+	if s.out.corked { // the timer may see it
+		h.corks.add(&s.out)
+	}
+	s.out.mu.Unlock()
 	if s.root.Done() != nil {
 		stop := context.AfterFunc(s.root, func() { s.end(errShutdown, false) })
 		s.mu.Lock()
@@ -255,15 +317,18 @@ func (h *Handler) open(s *Socket, r *http.Request) {
 		}
 	}
 	err := errPanicked // also of an OnOpen that ends the goroutine by runtime.Goexit
-	defer func() { h.finishOpen(s, err) }()
+	defer func() { h.finishOpen(s, c, welcome, err) }()
 	err = s.open(r)
 }
 
 // finishOpen goes on with a socket that OnOpen has agreed to, or not.
-func (h *Handler) finishOpen(s *Socket, err error) {
+func (h *Handler) finishOpen(s *Socket, c *conn, welcome []byte, err error) {
 	s.mu.Lock()
 	s.inbox.opening = false
 	s.inbox.opened = err == nil
+	if welcome != nil {
+		s.attachFirst(c, welcome, err == nil)
+	}
 	ended := s.ended
 	s.mu.Unlock()
 	if err != nil {
@@ -275,9 +340,12 @@ func (h *Handler) finishOpen(s *Socket, err error) {
 			h.countClosed(ended.Code)
 		}
 	}
+	if welcome != nil && ended != nil {
+		c.close(ended, true, false)
+	}
 	s.endBurst()
 	s.conclude()
-	go s.conn.read()
+	go c.read()
 }
 
 // refusal is how an error of OnOpen closes the socket.

@@ -1,6 +1,7 @@
 package wsctl
 
 import (
+	"container/list"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -63,21 +64,35 @@ type Handler struct {
 	corks      corks
 
 	received, sent, opened, refused, panics, badMessages atomic.Uint64
-	calls                                                atomic.Int64
+	dropped                                              atomic.Uint64
+	calls, streams                                       atomic.Int64
+	parkedSize                                           atomic.Int64 // bytes that sessions without a connection keep
+	relieving                                            atomic.Bool  // a goroutine sees to it that they aren't too many
+
+	schemaOnce sync.Once
+	schemaText string
 
 	mu       sync.Mutex // guards following
-	conns    int        // reserved, from before Authenticate until the connection is gone
+	conns    int        // sockets, from before Authenticate until nothing is left of them
 	sockets  map[*Socket]struct{}
+	sessions map[string]*Socket // by Socket.ID: those that can be resumed
+	parked   list.List          // of *Socket: those of them that have no connection, the oldest first
+	pending  list.List          // of *handshake: connections without $welcome, the oldest first
+	lingers  int                // refused ones that wait for the peer's close
 	closed   map[int]uint64
 	sweeper  sweeper
 	stopping bool
-	empty    chan struct{} // made by Shutdown, closed when no conn is left
+	empty    chan struct{} // made by Shutdown, closed when nothing of all these is left
 }
 
 // New returns a Handler for controller, a struct or a pointer to one. A method is a route, called for messages of its type,
 // if and only if it takes a *[Socket]:
 //
-//	func (c *T) Name([ctx context.Context,] s *Socket [, in In]) [out Out] [, err error]
+//	func (c *T) Name([ctx context.Context,] s *Socket [, in In] [, seq iter.Seq2[Item, error]]) [out Out] [, err error]
+//	func (c *T) Name(…the same…) iter.Seq2[Out, error]
+//	func (c *T) Name(…the same…) (iter.Seq2[Out, error], error)
+//
+// The latter two stream their answer; seq is a stream of the client's.
 //
 // No other method can be reached by a client: not Run(ctx), nor String, nor those of an embedded *sql.DB. Methods of one
 // socket run one after the other, unless Options.Concurrency allows more; those of different sockets at the same time, on
@@ -95,6 +110,7 @@ func New(controller any, opts *Options) *Handler {
 		upgrader:  newUpgrader(&o),
 		waitLimit: max(64<<10, o.MaxMessage),
 		sockets:   make(map[*Socket]struct{}),
+		sessions:  make(map[string]*Socket),
 		closed:    make(map[int]uint64),
 	}
 	h.corks.hub = h.hub
@@ -112,7 +128,7 @@ func New(controller any, opts *Options) *Handler {
 	if n := len(o.Middleware); n > 0 {
 		h.chain = func(ctx context.Context, s *Socket, m Message) (any, error) {
 			e := envelope{typ: []byte(m.Type), id: m.ID, data: m.Data} // the middleware may have changed it
-			return s.target(e, nil).dispatch(ctx, s, e, false)
+			return s.lookup(e, nil).dispatch(ctx, s, e, false)
 		}
 		for i := n - 1; i >= 0; i-- {
 			if h.chain = o.Middleware[i](h.chain); h.chain == nil {
@@ -125,7 +141,10 @@ func New(controller any, opts *Options) *Handler {
 
 // dispatch hands a message to the method of its type. encode says that the result is for nothing but to be encoded.
 func (t target) dispatch(ctx context.Context, s *Socket, e envelope, encode bool) (any, error) {
-	if t.r != nil {
+	switch {
+	case t.streams:
+		return s.callStream(ctx, t, e)
+	case t.r != nil:
 		return t.r.call(t.c, ctx, s, e.data, encode)
 	}
 	typ := string(e.typ)
@@ -160,8 +179,10 @@ func (h *Handler) log() *slog.Logger {
 type Stats struct {
 	// Of now.
 	Sockets     int // open, or being asked for by OnOpen
+	Detached    int // of them, those that wait for their client to come back
 	Rooms       int // of the hub, with members
 	Calls       int // read and not answered
+	Streams     int // of them, those that stream
 	QueuedBytes int // to be written
 
 	// Since New.
@@ -169,6 +190,7 @@ type Stats struct {
 	Refused     uint64         // handshakes and sockets that were not
 	Received    uint64         // messages
 	Sent        uint64         // messages that were queued for a socket
+	Dropped     uint64         // messages that were dropped by the queue policy of their Event
 	Panics      uint64         // of methods, hooks and marshalers
 	BadMessages uint64         // that broke the protocol
 	Closed      map[int]uint64 // sockets by close code
@@ -179,18 +201,22 @@ func (h *Handler) Stats() Stats {
 	st := Stats{
 		Rooms:       h.hub.namedRooms(),
 		Calls:       int(h.calls.Load()),
+		Streams:     int(h.streams.Load()),
 		Opened:      h.opened.Load(),
 		Refused:     h.refused.Load(),
 		Received:    h.received.Load(),
 		Sent:        h.sent.Load(),
+		Dropped:     h.dropped.Load(),
 		Panics:      h.panics.Load(),
 		BadMessages: h.badMessages.Load(),
 	}
 	h.mu.Lock()
 	st.Closed = maps.Clone(h.closed)
+	st.Detached = h.parked.Len()
 	h.mu.Unlock()
 	for _, s := range h.all() {
-		if s.conn.queuedBytes(&st.QueuedBytes) {
+		st.QueuedBytes += s.out.queuedBytes()
+		if !s.hasEnded() {
 			st.Sockets++
 		}
 	}
@@ -207,12 +233,15 @@ func (h *Handler) countClosed(code int) {
 func (h *Handler) reserve() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stopping || h.opts.MaxConns > 0 && h.conns >= h.opts.MaxConns {
+	if h.stopping || h.full() {
 		return false
 	}
 	h.conns++
 	return true
 }
+
+// full tells whether MaxConns is reached. mu is held.
+func (h *Handler) full() bool { return h.opts.MaxConns > 0 && h.conns >= h.opts.MaxConns }
 
 func (h *Handler) isStopping() bool {
 	h.mu.Lock()
@@ -222,7 +251,6 @@ func (h *Handler) isStopping() bool {
 
 // admit puts a socket under the eyes of the sweeper. It tells whether Shutdown has begun meanwhile.
 func (h *Handler) admit(s *Socket) (stopping bool) {
-	s.swept.start(&h.opts)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sockets[s] = struct{}{}
@@ -237,17 +265,21 @@ func (h *Handler) unreserve(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.sockets, s)
-	if h.conns--; h.conns == 0 && h.empty != nil {
+	h.conns--
+	h.left()
+}
+
+// left tells Shutdown if nothing is left. mu is held.
+func (h *Handler) left() {
+	if h.empty != nil && h.conns+h.pending.Len()+h.lingers == 0 {
 		close(h.empty)
 		h.empty = nil
 	}
 }
 
-// gone is what the last goroutine of the socket's conn calls.
-func (s *Socket) gone() { s.h.unreserve(s) }
-
-// Shutdown refuses new sockets (503), takes no more messages, lets those that were taken be handled and answered, and closes
-// each socket with [CloseGoingAway] when its last method has returned. It waits until all connections and goroutines of h
+// Shutdown refuses new sockets (503), tells clients of wsctl.v1 by $goaway when to come back, so that they don't all at once,
+// takes no more messages, lets those that were taken be handled and answered, and closes each socket with [CloseGoingAway] when
+// its last method has returned: one that streams without end, when ctx ends. It waits until all connections and goroutines of h
 // are gone, and then returns nil. When ctx ends first, it cancels the methods that still run, drops all connections, and
 // returns ctx's error. A client that is gone without a word takes all of Options.PingTimeout: give ctx more than that.
 //
@@ -256,12 +288,18 @@ func (s *Socket) gone() { s.h.unreserve(s) }
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
 	h.stopping = true
-	if h.conns > 0 && h.empty == nil {
+	if h.conns+h.pending.Len()+h.lingers > 0 && h.empty == nil {
 		h.empty = make(chan struct{})
 	}
 	empty := h.empty
+	for e := h.pending.Front(); e != nil; e = e.Next() {
+		e.Value.(*handshake).abandon(errShutdown)
+	}
 	h.mu.Unlock()
-	for _, s := range h.all() {
+	all := h.all()
+	goaway := goawayFrame(len(all))
+	for _, s := range all {
+		s.goAway(goaway)
 		s.stop()
 	}
 	if empty != nil {
@@ -270,7 +308,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 			for _, s := range h.all() {
 				s.end(errShutdown, false)
-				s.conn.hangUp(true)
+				s.hangUp()
 			}
 			return ctx.Err()
 		}

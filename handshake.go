@@ -1,0 +1,376 @@
+package wsctl
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// handshake is a connection of wsctl.v1 without $welcome. It has no Socket yet: the first message says whether it goes on
+// with an old one.
+type handshake struct {
+	h     *Handler
+	c     *conn
+	place *list.Element // in Handler.pending
+
+	taken bool // the connection is a session's
+
+	mu       sync.Mutex  // guards following
+	verdict  *CloseError // why it was given up
+	finished bool
+}
+
+// abandon has the handshake end soon: whoever waits for the peer is woken.
+func (hs *handshake) abandon(ce *CloseError) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if hs.verdict == nil && !hs.finished {
+		hs.verdict = ce
+		_ = hs.c.Conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// finish ends the time in which the handshake can be given up. It tells why it was.
+func (hs *handshake) finish() *CloseError {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	hs.finished = true
+	return hs.verdict
+}
+
+var errTooManyPending = &CloseError{Code: CloseTooMany, Reason: "too many connections are being opened"}
+
+// expect puts a connection among those without $welcome: a tenth of MaxConns, at least 100. The oldest goes first.
+func (h *Handler) expect(c *conn) *handshake {
+	hs := &handshake{h: h, c: c}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.opts.MaxConns > 0 && h.pending.Len() >= max(100, h.opts.MaxConns/10) {
+		for e := h.pending.Front(); e != nil; e = e.Next() {
+			if old := e.Value.(*handshake); !old.given() {
+				old.abandon(errTooManyPending)
+				break
+			}
+		}
+	}
+	hs.place = h.pending.PushBack(hs)
+	if h.stopping {
+		hs.abandon(errShutdown)
+	}
+	return hs
+}
+
+func (hs *handshake) given() bool {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.verdict != nil || hs.finished
+}
+
+// unexpect takes it from there. lingers: the connection is refused, and waits for the peer's close.
+func (h *Handler) unexpect(hs *handshake, lingers bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pending.Remove(hs.place)
+	if lingers {
+		h.lingers++
+	}
+	h.left()
+}
+
+// serveSession upgrades a client of wsctl.v1, and opens or resumes its session.
+func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, allowed bool) {
+	h.mu.Lock()
+	full := h.stopping || h.full() && h.parked.Len() == 0
+	h.mu.Unlock()
+	if full {
+		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
+		return
+	}
+	c := h.upgrade(w, r, nil)
+	if c == nil {
+		return
+	}
+	hs := h.expect(c)
+	ce := &CloseError{Code: CloseInternal} // also of an Authenticate that ends the goroutine by runtime.Goexit
+	defer func() {
+		h.unexpect(hs, !hs.taken)
+		if !hs.taken {
+			h.refused.Add(1)
+			go c.refuse(h, ce)
+		}
+	}()
+	if !allowed {
+		ce = &CloseError{Code: CloseForbidden, Reason: "this origin is not allowed"}
+		return
+	}
+	ce = h.begin(hs, r)
+}
+
+// begin waits for $hello and opens or resumes the session. It returns how the connection is to be closed otherwise.
+func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
+	c := hs.c
+	hello, ce := c.readHello(h.opts.HandshakeTimeout)
+	if verdict := hs.finishIf(ce != nil); verdict != nil {
+		return verdict
+	}
+	if ce != nil {
+		return ce
+	}
+	token := hello.Token
+	if token == "" {
+		token = bearer(r)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), h.opts.HandshakeTimeout)
+	id, err := h.authenticate(ctx, r, token)
+	cancel()
+	if verdict := hs.finish(); verdict != nil {
+		return verdict
+	}
+	if err != nil {
+		seen, ok := err.(*Error)
+		if !ok {
+			return &CloseError{Code: CloseInternal}
+		}
+		return &CloseError{Code: refusals[seen.Code].close, Reason: seen.Message}
+	}
+	_ = c.Conn.SetDeadline(time.Time{})
+	c.max = h.opts.MaxMessage
+	if hello.Session != "" && h.opts.Resume > 0 {
+		switch h.resume(c, hello, id) {
+		case errHeld:
+			return &CloseError{Code: CloseReplaced, Reason: "the session is held by another connection"}
+		case nil:
+			hs.taken = true
+			return nil
+		}
+	}
+	root := h.rootContext(r)
+	if root == nil {
+		return &CloseError{Code: CloseInternal}
+	}
+	if !h.reserveSession() {
+		return &CloseError{Code: closeTryAgain, Reason: "no more connections are taken"}
+	}
+	secret := newSecret()
+	s := h.newSocket(socketID(secret))
+	s.root = root
+	s.identity.Store(&id)
+	s.session = &session{try: hello.Try, noResume: h.opts.Resume < 0}
+	if !s.session.noResume {
+		s.out.log = &sendLog{}
+	}
+	c.begin(s)
+	hs.taken = true
+	h.open(s, c, r, h.welcome(secret, false, 0, id))
+	return nil
+}
+
+// finishIf is finish if it is over, and tells else whether the handshake was given up.
+func (hs *handshake) finishIf(over bool) *CloseError {
+	if over {
+		return hs.finish()
+	}
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.verdict
+}
+
+// readHello reads the first message, and nothing behind it.
+func (c *conn) readHello(timeout time.Duration) (*hello, *CloseError) {
+	_ = c.Conn.SetDeadline(time.Now().Add(timeout))
+	c.max = maxHello
+	b, err := c.nextMessage()
+	if err != nil {
+		var ce *CloseError
+		var timeout net.Error
+		switch {
+		case errors.As(err, &ce):
+			return nil, ce
+		case errors.As(err, &timeout) && timeout.Timeout():
+			return nil, &CloseError{Code: CloseTimeout, Reason: "no $hello"}
+		}
+		return nil, closeErrorOf(err)
+	}
+	defer putBuffer(b)
+	hello, err := parseHello(b.Bytes())
+	if err != nil {
+		return nil, &CloseError{Code: CloseBadRequest, Reason: err.Error()}
+	}
+	return hello, nil
+}
+
+// refuse closes a connection that has no socket, and gives the peer PingTimeout to answer.
+func (c *conn) refuse(h *Handler, ce *CloseError) {
+	_ = c.Conn.SetDeadline(time.Now().Add(h.opts.closeTimeout()))
+	if ce.Code != CloseAbnormal {
+		_, err := c.Conn.Write(closeFrame(ce))
+		for err == nil {
+			_, _, err = c.ws.NextReader()
+		}
+		if !errors.As(err, new(*websocket.CloseError)) { // gorilla reads no more after an error: this may be the answer
+			_, _ = c.Conn.Read(make([]byte, 128))
+		}
+	}
+	c.closeNet()
+	h.mu.Lock()
+	h.lingers--
+	h.left()
+	h.mu.Unlock()
+}
+
+// reserveSession is reserve for a new session, which may take the place of the oldest that has no connection.
+func (h *Handler) reserveSession() bool {
+	h.mu.Lock()
+	var oldest *Socket
+	if e := h.parked.Front(); e != nil && h.full() {
+		oldest = e.Value.(*Socket)
+	}
+	ok := !h.stopping && (!h.full() || oldest != nil)
+	if ok {
+		h.conns++
+	}
+	h.mu.Unlock()
+	if oldest != nil && ok {
+		oldest.expire("another client took its place")
+	}
+	return ok
+}
+
+// resume gives a session its new connection. The errors are those of Socket.resume.
+func (h *Handler) resume(c *conn, hello *hello, id Identity) error {
+	h.mu.Lock()
+	s := h.sessions[socketID(hello.Session)]
+	h.mu.Unlock()
+	if s == nil {
+		return errLost
+	}
+	old, err := s.resume(c, hello, id)
+	if err != nil {
+		return err
+	}
+	h.unpark(s)
+	if old != nil {
+		old.close(&CloseError{Code: CloseReplaced, Reason: "another connection has resumed the session"}, false, false)
+	}
+	s.out.flush()
+	go c.read()
+	return nil
+}
+
+// attachFirst gives a new session the connection that it was made for. A client whom OnOpen refuses gets no $welcome. mu is
+// held.
+func (s *Socket) attachFirst(c *conn, welcome []byte, agreed bool) {
+	s.conn = c
+	if agreed && !s.ending && !s.session.noResume {
+		s.h.mu.Lock()
+		s.h.sessions[s.id] = s
+		s.h.mu.Unlock()
+	}
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if agreed {
+		c.first = append(c.first, welcome...)
+	} else {
+		s.out.end(true)
+	}
+	if s.ended == nil {
+		s.out.attach(c)
+	}
+}
+
+// park puts a session that has lost its connection among those that wait.
+func (h *Handler) park(s *Socket) {
+	s.mu.Lock()
+	h.mu.Lock()
+	if s.conn == nil && !s.ending && s.session.place == nil {
+		s.session.parkedAt = time.Now()
+		s.session.place = h.parked.PushBack(s)
+		s.out.park()
+	}
+	h.mu.Unlock()
+	stopping := s.stopping.Load()
+	s.mu.Unlock()
+	if stopping {
+		s.conclude()
+	}
+}
+
+// unpark takes it from there.
+func (h *Handler) unpark(s *Socket) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.session != nil && s.session.place != nil {
+		h.parked.Remove(s.session.place)
+		s.session.place = nil
+	}
+}
+
+// forget makes a session that ends unknown.
+func (h *Handler) forget(s *Socket) {
+	h.unpark(s)
+	h.mu.Lock()
+	delete(h.sessions, s.id)
+	h.mu.Unlock()
+}
+
+// parkedBytes accounts for n more bytes that sessions without a connection keep, or fewer. It is called with an outbox's mu
+// held: who sees to the limit comes later.
+func (h *Handler) parkedBytes(n int) {
+	if h.parkedSize.Add(int64(n)) > int64(h.opts.ParkBuffer) && n > 0 && !h.relieving.Swap(true) {
+		go h.relieve()
+	}
+}
+
+// relieve ends the oldest sessions without a connection while they keep too much.
+func (h *Handler) relieve() {
+	for {
+		h.mu.Lock()
+		e := h.parked.Front()
+		if e == nil || h.parkedSize.Load() <= int64(h.opts.ParkBuffer) {
+			h.relieving.Store(false)
+			h.mu.Unlock()
+			return
+		}
+		s := e.Value.(*Socket)
+		h.mu.Unlock()
+		s.expire("too much waited for lost clients")
+		h.unpark(s)
+	}
+}
+
+// goawayFrame tells clients when to come back: over so long a time that no more than some 500 a second do.
+func goawayFrame(sockets int) []byte {
+	const first = 100 // ms
+	spread := min(max(1000, 2*sockets), 30_000)
+	return textFrame([]byte(`{"type":"$goaway","data":{"min":` + strconv.Itoa(first) + `,"max":` + strconv.Itoa(first+spread) + `}}`))
+}
+
+// goAway sends it.
+func (s *Socket) goAway(frame []byte) {
+	s.mu.Lock()
+	c := s.conn
+	if s.session == nil || s.ended != nil || !s.inbox.opened {
+		c = nil
+	}
+	s.mu.Unlock()
+	if c != nil {
+		c.control(frame)
+	}
+}
+
+// hangUp drops the connection.
+func (s *Socket) hangUp() {
+	s.mu.Lock()
+	c := s.conn
+	s.mu.Unlock()
+	if c != nil {
+		c.hangUp(true)
+	}
+}
