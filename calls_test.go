@@ -214,7 +214,7 @@ func TestCancelIgnored(t *testing.T) {
 			<-ctx.Done()
 			time.Sleep(time.Second)
 			return "done", nil
-		}}, nil)
+		}}, &wsctl.Options{PingInterval: -1}) // a ping isn't quiet
 		c := serve(t, h).dial(t, nil)
 		c.send(call(1, "Ctx", ""))
 		c.quiet() // it runs

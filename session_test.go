@@ -108,7 +108,7 @@ func TestResume(t *testing.T) {
 		if context.Cause(s.Context()) != closed[0] || s.Send("x", 1) != wsctl.ErrClosed {
 			t.Error("the socket lives on")
 		}
-		c, w3 := l.comeBack(t, w.Session, 6, 3)
+		_, w3 := l.comeBack(t, w.Session, 6, 3)
 		if w3.Resumed || w3.Session == w.Session || w3.Received != 0 {
 			t.Errorf("%+v", w3)
 		}

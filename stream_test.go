@@ -22,7 +22,6 @@ type tap struct {
 	over     atomic.Int64
 	ctx      context.Context
 	got      []string
-	sockets  chan *wsctl.Socket
 }
 
 // Count streams 1 to n, whoever listens.
