@@ -9,20 +9,34 @@ import (
 type stallable struct {
 	net.Conn
 
+	wrote  func() // called after each write
+	closed chan struct{}
+	once   sync.Once
+
 	mu      sync.Mutex    // guards following
 	stalled chan struct{} // closed when it isn't any more; nil: it isn't
-	closed  chan struct{}
-	once    sync.Once
 }
 
 // wrap makes nc the client's newest conn.
 func (c *Client) wrap(nc net.Conn) net.Conn {
 	s := &stallable{Conn: nc, closed: make(chan struct{})}
+	s.wrote = func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.writes++
+		c.change()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.stall(c.stalled)
-	c.conn = s
+	c.conn, c.writes = s, 0
 	return s
+}
+
+func (s *stallable) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
+	s.wrote()
+	return n, err
 }
 
 func (s *stallable) stall(on bool) {

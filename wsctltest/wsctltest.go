@@ -58,6 +58,7 @@ type Client struct {
 
 	mu      sync.Mutex // guards following
 	conn    *stallable // the newest
+	writes  int        // to conn
 	stalled bool
 	inbox   []message
 	end     *wsctl.CloseError // how the last connection ended; nil: it hasn't
@@ -119,6 +120,10 @@ func (c *Client) connect() {
 	defer cancel()
 	if err := c.cl.Connect(ctx); err != nil {
 		c.t.Fatalf("wsctltest: connecting: %v", err)
+	}
+	if info := c.cl.Info(); info.Session && !info.Resumed {
+		// The server keeps a session whose client has acknowledged it: after the handshake and $hello.
+		c.wait(func() bool { return c.writes >= 3 })
 	}
 }
 

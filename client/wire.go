@@ -1,0 +1,180 @@
+package client
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/wsctl/wsctl"
+)
+
+const (
+	subprotocol = "wsctl.v1"
+	maxType     = 128
+	maxID       = 1<<53 - 1
+	maxHello    = 16 << 10
+)
+
+// envelope is a message of the server. Its data is a copy.
+type envelope struct {
+	Type string
+	ID   uint64         // 0: none
+	Data jsontext.Value // nil: absent
+}
+
+var (
+	errEnvelope = errors.New("type or id is malformed")
+	errIDInUse  = errors.New("the id is in use")
+)
+
+// parse is strict about the envelope only: names given twice and lone surrogates in data are for whoever decodes it.
+func parse(b []byte) (e envelope, err error) {
+	var r bytes.Reader
+	r.Reset(b)
+	d := jsontext.NewDecoder(&r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if d.PeekKind() != '{' {
+		return envelope{}, errEnvelope
+	}
+	if _, err = d.ReadToken(); err != nil {
+		return envelope{}, err
+	}
+	var typ, id, data bool
+	for d.PeekKind() == '"' {
+		var name, value jsontext.Value
+		if name, err = d.ReadValue(); err != nil {
+			return envelope{}, err
+		}
+		var seen *bool
+		switch string(name) {
+		case `"type"`:
+			seen = &typ
+		case `"id"`:
+			seen = &id
+		case `"data"`:
+			seen = &data
+		}
+		if value, err = d.ReadValue(); err != nil {
+			return envelope{}, err
+		}
+		if seen == nil {
+			continue
+		}
+		if *seen {
+			return envelope{}, errEnvelope
+		}
+		*seen = true
+		switch seen {
+		case &typ:
+			if value.Kind() != '"' {
+				return envelope{}, errEnvelope
+			}
+			b, err := jsontext.AppendUnquote(nil, value)
+			if err != nil {
+				return envelope{}, err
+			}
+			e.Type = string(b)
+		case &id:
+			if e.ID, err = strconv.ParseUint(string(value), 10, 64); err != nil || e.ID == 0 || e.ID > maxID {
+				return envelope{}, errEnvelope
+			}
+		case &data:
+			e.Data = value.Clone()
+		}
+	}
+	if _, err = d.ReadToken(); err != nil {
+		return envelope{}, err
+	}
+	if _, err = d.ReadToken(); err != io.EOF || e.Type == "" || len(e.Type) > maxType {
+		return envelope{}, errEnvelope
+	}
+	return e, nil
+}
+
+type hello struct {
+	Session  string  `json:"session,omitempty"`
+	Received *uint64 `json:"received,omitempty"` // of that session
+	Try      int64   `json:"try"`
+	Token    string  `json:"token,omitempty"`
+}
+
+type welcome struct {
+	Session  string `json:"session"`
+	Resumed  bool   `json:"resumed"`
+	Received uint64 `json:"received"`
+	Ping     int64  `json:"ping"`
+	Timeout  int64  `json:"timeout"`
+	Max      int    `json:"max"`
+	Ack      int    `json:"ack"`
+	Window   int    `json:"window"`
+	Schema   string `json:"schema"`
+	Expires  *int64 `json:"expires"`
+}
+
+// encode is the JSON of an argument; nil has none.
+func encode(v any) (jsontext.Value, error) {
+	if v == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// decode is the opposite of encode. A nil pointer takes nothing; absent data leaves *v as it is.
+func decode(data jsontext.Value, v any) error {
+	if data == nil || v == nil {
+		return nil
+	}
+	return json.Unmarshal(data, v)
+}
+
+// compose builds a message. id 0 is none, and so is a nil data.
+func compose(typ string, id uint64, data []byte) []byte {
+	b := make([]byte, 0, len(`{"type":"","id":,"data":}`)+len(typ)+20+len(data))
+	b = append(b, `{"type":`...)
+	if typ[0] == '$' {
+		b = append(append(append(b, '"'), typ...), '"')
+	} else {
+		b, _ = jsontext.AppendQuote(b, typ) // checkType has seen that it is UTF-8
+	}
+	if id != 0 {
+		b = append(b, `,"id":`...)
+		b = strconv.AppendUint(b, id, 10)
+	}
+	if data != nil {
+		b = append(b, `,"data":`...)
+		b = append(b, data...)
+	}
+	return append(b, '}')
+}
+
+func composeNumber(typ string, id, n uint64) []byte {
+	return compose(typ, id, strconv.AppendUint(nil, n, 10))
+}
+
+// checkType refuses what an application can't send.
+func checkType(typ string) error {
+	if typ == "" || len(typ) > maxType || typ[0] == '$' || strings.ToValidUTF8(typ, "") != typ {
+		return wsctl.Errorf(wsctl.CodeBadRequest, "%q is no type of a message", typ)
+	}
+	return nil
+}
+
+// argument is encode for what a user gives.
+func argument(typ string, data any) (jsontext.Value, error) {
+	if err := checkType(typ); err != nil {
+		return nil, err
+	}
+	b, err := encode(data)
+	if err != nil {
+		return nil, wsctl.Errorf(wsctl.CodeBadRequest, "data of %s: %v", typ, err)
+	}
+	return b, nil
+}
