@@ -28,7 +28,9 @@ Package wsctl puts real-time messages behind a Go struct: its methods are what c
 A method is a route if and only if it takes a *[Socket]. Its message type is its name, or what [Options].TypeName makes of
 it. These are its forms:
 
-	func (c *T) Name([ctx context.Context,] s *Socket [, in In]) [out Out] [, err error]
+	func (c *T) Name([ctx context.Context,] s *Socket [, in In] [, seq iter.Seq2[Item, error]]) [out Out] [, err error]
+	func (c *T) Name(…the same…) iter.Seq2[Out, error]
+	func (c *T) Name(…the same…) (iter.Seq2[Out, error], error)
 
 In is what the data of the message decodes into. A pointer may be absent: it is nil then, while any other In is its zero value.
 A [encoding/json.RawMessage] is a copy of the data, not checked further than that it is JSON. Data for a method without In is ignored.
@@ -56,6 +58,56 @@ An [*Error] that a method returns is what the client sees. Of any other error it
 the log has the rest. A [*CloseError] closes the socket. A panic is logged with its stack and answered as an error, and the
 socket lives on.
 
+# Sessions
+
+A client that speaks the subprotocol wsctl.v1, as the package client does, has a session: when it loses its connection and comes
+back within Options.Resume, its [Socket] lives on, with its rooms, its controller and its calls in flight, and each side gets what
+it lacks, once and in order. Nothing in a controller is to be done for that: Send, Join and Call work meanwhile, contexts end and
+OnClose is told when the session ends. What waits is bounded by Options.SendBuffer for one client, and by Options.ParkBuffer for all
+that are away. Other clients are plain: they are served as they always were, and their Socket ends with the connection.
+
+# Streams
+
+A method that returns an iter.Seq2[Out, error] streams its answer. It runs beside the order of messages, on a goroutine of its own:
+
+	func (c *Chat) Lines(ctx context.Context, s *wsctl.Socket, q Query) iter.Seq2[Line, error] {
+		return func(yield func(Line, error) bool) {
+			for line := range c.search(ctx, q) {
+				if !yield(line, nil) {
+					return
+				}
+			}
+		}
+	}
+
+Its loop stands still while the client doesn't take what it yields, and ends when the client cancels or goes: yield returns
+false then, and ctx is done. A method with an argument seq iter.Seq2[Item, error] ranges over what its client streams, no faster
+than it asks. Options.MaxStreams bounds the streams of one socket. Streams need wsctl.v1.
+
+# Asking a client
+
+[Socket.Call], or a typed [Request], asks the client and waits for its answer, also from a method of the same socket:
+
+	var Confirm = wsctl.NewRequest[string, bool]("Confirm")
+
+	func (c *Chat) Drop(ctx context.Context, s *wsctl.Socket, room string) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		if ok, err := Confirm.Call(ctx, s, "Drop "+room+"?"); err != nil || !ok {
+			return err
+		}
+		return c.drop(room)
+	}
+
+# Events
+
+An [Event] is a message type of the server with the type of its data, and, if it is to have one, a policy for clients that
+don't keep up, in place of closing them:
+
+	var Moved = wsctl.NewEvent[Position]("Moved").Latest(func(p Position) string { return p.Player })
+
+	err := Moved.Send(s.Hub().Room("field"), p)
+
 # Order and concurrency
 
   - Messages of one socket are handled one at a time, in the order received, unless Options.Concurrency allows more. Methods
@@ -82,7 +134,8 @@ the request is kept; [Opener] may use it until it returns. Middleware that wraps
 http.Hijacker or an Unwrap method, as [http.ResponseController] wants it. [http.TimeoutHandler] has neither and can't be used.
 [Options].Middleware goes round each message.
 
-A page of another origin is refused unless Options.Origins allows it. Options.Authenticate sees cookies and headers.
+A page of another origin is refused unless Options.Origins allows it. Options.Authenticate sees cookies and headers, and the token
+of a $hello, which is not in a URL, and so in no log.
 
 # Shutdown
 
@@ -97,6 +150,11 @@ it, then shut the server down:
 	defer cancel()
 	h.Shutdown(ctx)
 	srv.Shutdown(ctx)
+
+# Testing
+
+Package wsctltest connects a client to a handler over memory, inside a [testing/synctest] bubble too, where time costs nothing; it
+can cut the connection, and not read.
 
 # The browser
 

@@ -1,10 +1,13 @@
 package wsctl_test
 
 import (
+	"iter"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/wsctl/wsctl"
 )
 
 // TestProtocolDocument runs the exchanges of docs/PROTOCOL.md, so that what it says is what happens.
@@ -13,26 +16,71 @@ func TestProtocolDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?ms)^```wire.*?\n(.*?)^```").FindAllStringSubmatch(string(doc), -1)
-	if len(blocks) < 5 {
+	blocks := regexp.MustCompile("(?ms)^```wire(.*?)\n(.*?)^```").FindAllStringSubmatch(string(doc), -1)
+	if len(blocks) < 10 {
 		t.Fatalf("found %d exchanges", len(blocks))
 	}
 	for _, block := range blocks {
 		bubble(t, func(t *testing.T) {
-			h, _ := newHandler(t, &Chat{}, nil)
-			c := serve(t, h).dial(t, nil)
-			for line := range strings.Lines(block[1]) {
+			h, _ := newHandler(t, &wireChat{}, nil)
+			srv := serve(t, h)
+			v1 := block[1] == " v1"
+			dial := func() *client {
+				if v1 {
+					return srv.knock(t)
+				}
+				return srv.dial(t, nil)
+			}
+			c, secret := dial(), ""
+			for line := range strings.Lines(block[2]) {
 				line = strings.TrimSuffix(line, "\n")
 				switch {
 				case strings.HasPrefix(line, "> "):
-					c.send(line[2:])
+					c.send(strings.ReplaceAll(line[2:], "…", secret))
 				case strings.HasPrefix(line, "< "):
-					c.want(line[2:])
+					got := c.read()
+					if m := regexp.MustCompile(`"session":"(.*?)"`).FindStringSubmatch(got); m != nil {
+						secret = m[1]
+					}
+					got = regexp.MustCompile(`"(session|schema)":".*?"`).ReplaceAllString(got, `"$1":"…"`)
+					if got != line[2:] {
+						t.Fatalf("got  %s\nwant %s", got, line[2:])
+					}
+				case v1 && strings.HasPrefix(line, "! "):
+					c.cut()
+					c = dial()
 				default:
 					t.Fatalf("a line that is neither sent nor received: %q", line)
 				}
 			}
 			c.quiet()
+			c.raw(closeFrame(1000, ""))
 		})
 	}
+}
+
+// wireChat has the methods of the document.
+type wireChat struct{ Chat }
+
+func (*wireChat) Countdown(_ *wsctl.Socket, n int) iter.Seq2[int, error] {
+	return func(yield func(int, error) bool) {
+		for ; n > 0 && yield(n, nil); n-- {
+		}
+	}
+}
+
+func (*wireChat) Total(_ *wsctl.Socket, in iter.Seq2[int, error]) (sum int, err error) {
+	for n, err := range in {
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+func (*wireChat) Greet(s *wsctl.Socket) (string, error) {
+	var name string
+	err := s.Call(s.Context(), "name", nil, &name)
+	return "Hello, " + name, err
 }
