@@ -63,23 +63,29 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 		fault("the context.Context isn't the first parameter, and the only one")
 	}
 	in = slices.DeleteFunc(in, func(t reflect.Type) bool { return t == socketType || t == contextType })
-	if n := len(in); n > 0 && isSeq(in[n-1]) {
-		r.upload, r.kind = in[n-1], routeUpload
-		item := itemOf(in[n-1])
-		if why := unfit(item, decoders, true); why != "" {
-			fault("the items of its argument are %v, which %s", item, why)
+	others := slices.DeleteFunc(slices.Clone(in), isSeq)
+	switch n := len(in); {
+	case len(others) == n:
+	case len(others) < n-1:
+		fault("it takes %d sequences: it can take one", n-len(others))
+	case !isSeq(in[n-1]):
+		fault("its sequence isn't the last argument")
+	default:
+		r.seq = in[n-1]
+		r.upload, r.kind = seqOf(r.seq), routeUpload
+		r.item = newDataType(r.upload)
+		if why := unfit(r.upload, decoders, true); why != "" {
+			fault("its argument %v: %v %s", r.seq, r.upload, why)
 		}
-		r.item.takes(item)
-		in = in[:n-1]
 	}
 	switch {
-	case len(in) > 1:
-		fault("it takes %d arguments after the *wsctl.Socket: take one struct", len(in))
-	case len(in) == 1 && !m.Type.IsVariadic():
-		if why := unfit(in[0], decoders, true); why != "" {
-			fault("its argument %v %s", in[0], why)
+	case len(others) > 1:
+		fault("it takes %d arguments after the *wsctl.Socket: take one struct", len(others))
+	case len(others) == 1 && !m.Type.IsVariadic():
+		if why := unfit(others[0], decoders, true); why != "" {
+			fault("its argument %v %s", others[0], why)
 		}
-		r.takes(in[0])
+		r.in = newDataType(others[0])
 	}
 
 	out := slices.Collect(m.Type.Outs())
@@ -87,17 +93,16 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 		r.err, out = true, out[:n-1]
 	}
 	switch {
+	case len(out) > 1 && slices.ContainsFunc(out, isSeq):
+		fault("its results aren't (iter.Seq2[Out, error], error) or iter.Seq2[Out, error]: a sequence has no other result beside it")
 	case len(out) > 1:
 		fault("its results aren't (Out, error), Out, error or none")
 	case len(out) == 0:
 	case isSeq(out[0]):
-		item := itemOf(out[0])
-		if why := unfit(item, encoders, false); why != "" {
-			fault("the items of its result are %v, which %s", item, why)
-		}
-		r.kind, r.yield = routeStream, out[0].In(0)
-		if item.Kind() == reflect.Struct {
-			r.indirect = item
+		r.kind, r.stream = routeStream, true
+		r.returns(seqOf(out[0]))
+		if why := unfit(seqOf(out[0]), encoders, false); why != "" {
+			fault("its result %v: %v %s", out[0], seqOf(out[0]), why)
 		}
 	case out[0] == errorType:
 		fault("its result is an error, and another error")
@@ -107,50 +112,64 @@ func newRoute(m reflect.Method) (r *route, faults []string) {
 		if why := unfit(out[0], encoders, false); why != "" {
 			fault("its result %v %s", out[0], why)
 		}
-		r.out = true
 		if r.upload == nil {
 			r.kind = routeCall
 		}
-		// A struct of one pointer is held by itself.
-		if out[0].Kind() == reflect.Struct && out[0].Size() > reflect.TypeFor[uintptr]().Size() {
-			r.indirect = out[0]
-		}
+		r.returns(out[0])
 	}
 	return r, faults
 }
 
-// takes has a decode data into an in.
-func (a *argument) takes(in reflect.Type) {
-	a.in = in
-	if in.Kind() == reflect.Pointer {
-		a.in, a.absent = in.Elem(), reflect.Zero(in)
+// newDataType returns how data is decoded into an In or an Item.
+func newDataType(t reflect.Type) dataType {
+	d := dataType{typ: t}
+	if t.Kind() == reflect.Pointer {
+		d.typ, d.absent = t.Elem(), reflect.Zero(t)
 	}
-	a.raw = a.in == reflect.TypeFor[jsonv1.RawMessage]() || a.in == reflect.TypeFor[jsontext.Value]()
-	a.validate = reflect.PointerTo(a.in).Implements(reflect.TypeFor[validator]())
+	d.raw = d.typ == reflect.TypeFor[jsonv1.RawMessage]() || d.typ == reflect.TypeFor[jsontext.Value]()
+	d.validate = reflect.PointerTo(d.typ).Implements(reflect.TypeFor[validator]())
+	return d
 }
 
-// itemOf is the type of what an iter.Seq2 yields beside the error.
-func itemOf(seq reflect.Type) reflect.Type { return seq.In(0).In(0) }
+// returns has r encode an Out.
+func (r *route) returns(out reflect.Type) {
+	r.out = true
+	// A struct of one pointer is held by itself.
+	if out.Kind() == reflect.Struct && out.Size() > reflect.TypeFor[uintptr]().Size() {
+		r.indirect = out
+	}
+}
 
 // isSeq reports whether t is an iter.Seq2[T, error].
 func isSeq(t reflect.Type) bool {
 	return t.PkgPath() == "iter" && strings.HasPrefix(t.Name(), "Seq2[") && t.In(0).In(1) == errorType
 }
 
+// seqOf is T of an iter.Seq2[T, error].
+func seqOf(t reflect.Type) reflect.Type { return t.In(0).In(0) }
+
 // unfit says why JSON can't be t, looking no deeper than what t points to; empty if it can. custom are the interfaces
 // of types that see to it themselves.
 func unfit(t reflect.Type, custom []reflect.Type, isIn bool) string {
-	if t.PkgPath() == "iter" {
-		return "is no iter.Seq2[T, error], or not the last one"
-	}
-	if t.Kind() == reflect.Pointer {
+	isPointer := t.Kind() == reflect.Pointer
+	if isPointer {
 		t = t.Elem()
 	}
-	if implementsAny(t, custom) {
+	switch {
+	case implementsAny(t, custom):
 		return ""
+	case isPointer && isSeq(t):
+		return "is a pointer: a sequence is an iter.Seq2[T, error] itself"
+	case isSeq(t):
+		return "is a sequence in another: items are values"
 	}
 	switch t.Kind() {
-	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128:
+	case reflect.Func:
+		if t.CanSeq() || t.CanSeq2() {
+			return "is a sequence, but no iter.Seq2[T, error]"
+		}
+		return "is nothing that JSON can carry"
+	case reflect.Chan, reflect.UnsafePointer, reflect.Complex64, reflect.Complex128:
 		return "is nothing that JSON can carry"
 	case reflect.Interface:
 		if isIn && t.NumMethod() > 0 {

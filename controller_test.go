@@ -85,6 +85,14 @@ type (
 	fSeqBefore    struct{}
 	fSeqNoError   struct{}
 	fSeq1Out      struct{}
+	fSeqTwo       struct{}
+	fSeqPtr       struct{}
+	fSeqUnnamed   struct{}
+	fSeqVariadic  struct{}
+	fSeqOutMore   struct{}
+	fSeqChanIn    struct{}
+	fSeqChanOut   struct{}
+	fSeqNested    struct{}
 	fHookUnknown  struct{}
 )
 
@@ -120,6 +128,15 @@ func (*fSeqNoError) M(*Socket, iter.Seq2[int, string])                       {}
 func (*fSeq1Out) M(*Socket) iter.Seq[int]                                    { return nil }
 func (*fHookUnknown) OnUnknown(context.Context, *Socket, Message) error      { return nil }
 
+func (*fSeqTwo) M(*Socket, iter.Seq2[int, error], iter.Seq2[int, error]) {}
+func (*fSeqPtr) M(*Socket, *iter.Seq2[int, error])                       {}
+func (*fSeqUnnamed) M(*Socket, func(func(int, error) bool))              {}
+func (*fSeqVariadic) M(*Socket, ...iter.Seq2[int, error])                {}
+func (*fSeqOutMore) M(*Socket) (iter.Seq2[int, error], int, error)       { return nil, 0, nil }
+func (*fSeqChanIn) M(*Socket, iter.Seq2[chan int, error])                {}
+func (*fSeqChanOut) M(*Socket) iter.Seq2[chan int, error]                { return nil }
+func (*fSeqNested) M(*Socket) iter.Seq2[iter.Seq2[int, error], error]    { return nil }
+
 func TestForms(t *testing.T) {
 	tests := []struct {
 		c    any
@@ -145,9 +162,17 @@ func TestForms(t *testing.T) {
 		{&fInSeqIn{}, ""},
 		{&fSeqOut{}, ""},
 		{&fSeqErrOut{}, ""},
-		{&fSeqBefore{}, "M: it takes 2 arguments after the *wsctl.Socket: take one struct"},
-		{&fSeqNoError{}, "M: its argument iter.Seq2[int,string] is no iter.Seq2[T, error], or not the last one"},
-		{&fSeq1Out{}, "M: its result iter.Seq[int] is no iter.Seq2[T, error], or not the last one"},
+		{&fSeqBefore{}, "M: its sequence isn't the last argument"},
+		{&fSeqNoError{}, "M: its argument iter.Seq2[int,string] is a sequence, but no iter.Seq2[T, error]"},
+		{&fSeq1Out{}, "M: its result iter.Seq[int] is a sequence, but no iter.Seq2[T, error]"},
+		{&fSeqTwo{}, "M: it takes 2 sequences: it can take one"},
+		{&fSeqPtr{}, "M: its argument *iter.Seq2[int,error] is a pointer: a sequence is an iter.Seq2[T, error] itself"},
+		{&fSeqUnnamed{}, "M: its argument func(func(int, error) bool) is a sequence, but no iter.Seq2[T, error]"},
+		{&fSeqVariadic{}, "M: it is variadic: take a slice as its one argument"},
+		{&fSeqOutMore{}, "M: its results aren't (iter.Seq2[Out, error], error) or iter.Seq2[Out, error]: a sequence has no other result beside it"},
+		{&fSeqChanIn{}, "M: its argument iter.Seq2[chan int,error]: chan int is nothing that JSON can carry"},
+		{&fSeqChanOut{}, "M: its result iter.Seq2[chan int,error]: chan int is nothing that JSON can carry"},
+		{&fSeqNested{}, "M: its result iter.Seq2[iter.Seq2[int,error],error]: iter.Seq2[int,error] is a sequence in another: items are values"},
 		{&fHookUnknown{}, "OnUnknown: the hook is a func(context.Context, *wsctl.Socket, wsctl.Message) (interface {}, error)"},
 	}
 	for _, test := range tests {

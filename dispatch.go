@@ -2,41 +2,17 @@ package wsctl
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"reflect"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
-
-// tables prepares the controllers of one Handler: one table per controller type, built once and shared.
-type tables struct {
-	typeName func(string) string // nil: the method's name
-	byType   sync.Map            // reflect.Type to *table
-
-	mu       sync.Mutex // guards following
-	declared []*table
-}
-
-// table is what clients may do with controllers of one type. It doesn't change once built. controller.go reads the type.
-type table struct {
-	typ      reflect.Type
-	byName   map[string]*route // by message type
-	names    []routeName       // of byName, sorted, for nearest
-	rows     []Route           // of every exported method, sorted
-	embedded []*embeddedField  // what exposed methods are promoted from, where that can be nil
-	problems []problem
-}
 
 // controller is a value with its table. A nil controller has no routes.
 type controller struct {
@@ -52,399 +28,249 @@ type controller struct {
 // route is one method that clients can reach.
 type route struct {
 	name     string // the message type
-	kind     string // routeCall and following, but no hook
+	kind     string // of a Route
 	ctx      bool   // takes a context
 	out      bool   // has a result beside the error
 	err      bool   // its last result is an error
+	stream   bool   // its result is a sequence
 	method   string // the Go name
 	pos      string // file:line
 	fn       reflect.Value
-	argument              // In
-	indirect reflect.Type // the result's or the items', if it is a struct that an interface holds by a pointer
+	in       dataType     // In; without a type: it has none
+	indirect reflect.Type // Out, if it is a struct that an interface holds by a pointer
 
-	yield  reflect.Type // of its result, a sequence; nil: it is none
-	upload reflect.Type // of its argument that is a sequence; nil: it has none
-	item   argument     // of that sequence
+	upload reflect.Type // Item of its argument sequence; nil: it has none
+	seq    reflect.Type // that sequence
+	item   dataType     // Item
 }
 
-// streams tells whether the method's result or an argument of it is a sequence.
-func (r *route) streams() bool { return r.yield != nil || r.upload != nil }
-
-// argument is what JSON is decoded into for a method.
-type argument struct {
-	in       reflect.Type  // the type, or what it points to; nil: there is none
-	absent   reflect.Value // nil where the type is a pointer, else invalid
-	raw      bool          // it takes the bytes as they are
-	validate bool          // it has Validate, or a pointer to it
+// dataType is a type that data is decoded into.
+type dataType struct {
+	typ      reflect.Type  // what a pointer points to
+	absent   reflect.Value // the nil one of a pointer, else invalid
+	raw      bool          // takes the bytes as they are
+	validate bool          // typ or *typ has Validate
 }
 
 // Kinds of a Route.
 const (
 	routeCall    = "call"    // has a result
 	routeMessage = "message" // has none; may be called too
-	routeStream  = "stream"  // its result is a sequence
-	routeUpload  = "upload"  // takes a sequence, and returns none
+	routeUpload  = "upload"  // takes a sequence, with a result or without
+	routeStream  = "stream"  // its result is a sequence; may take one too
 	routeHook    = "hook"
 )
 
 type validator interface{ Validate() error }
 
-// newTables returns tables whose message types are named by typeName; nil: by the method's name.
-func newTables(typeName func(string) string) *tables {
-	return &tables{typeName: typeName}
-}
+// What a method finds wrong with its use of the client's items.
+var (
+	errRangedTwice = errors.New("wsctl: the client's items can be ranged over only once")
+	errItemsOver   = errors.New("wsctl: the client's items were ranged over after the call's end")
+)
 
-// declare checks c as bind does, and has routes list its methods.
-func (t *tables) declare(c any) error {
-	ctl, err := t.bind(c)
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !slices.Contains(t.declared, ctl.table) {
-		t.declared = append(t.declared, ctl.table)
-	}
-	return nil
-}
+// What the yield of a sequence answers.
+var (
+	yieldMore = []reflect.Value{reflect.ValueOf(true)}
+	yieldStop = []reflect.Value{reflect.ValueOf(false)}
+	noError   = reflect.Zero(errorType)
+)
 
-// bind returns c with its table. The error is one message of every problem that c has. Safe for concurrent use.
-func (t *tables) bind(c any) (*controller, error) {
-	v := reflect.ValueOf(c)
-	if text := notController(v); text != "" {
-		return nil, &problems{of: fmt.Sprintf("%T", c), list: []problem{{text: text}}}
-	}
-	tab := t.table(v.Type())
-	list := slices.Clip(tab.problems) // shared
-	for _, e := range tab.embedded {
-		if p, isNil := e.check(reflect.Indirect(v)); isNil {
-			list = append(list, p)
-		}
-	}
-	if len(list) > 0 {
-		return nil, &problems{of: tab.typ.String(), list: slices.SortedFunc(slices.Values(list), problem.compare)}
-	}
-	ctl := &controller{value: c, recv: v, table: tab}
-	ctl.opener, _ = c.(Opener)
-	ctl.closer, _ = c.(Closer)
-	ctl.fallback, _ = c.(Fallback)
-	return ctl, nil
-}
-
-// notController says why v can't be a controller, whatever its methods; empty if it can.
-func notController(v reflect.Value) string {
-	const want = "a controller is a struct or a pointer to one, not "
-	switch {
-	case !v.IsValid():
-		return want + "nil"
-	case v.Kind() == reflect.Struct:
-		return ""
-	case v.Kind() != reflect.Pointer:
-		return want + "of kind " + v.Kind().String()
-	case v.Type().Elem().Kind() != reflect.Struct:
-		return want + "a pointer to kind " + v.Type().Elem().Kind().String()
-	case v.IsNil():
-		return want + "a nil pointer"
-	}
-	return ""
-}
-
-// table returns the table of a controller type.
-func (t *tables) table(typ reflect.Type) *table {
-	tab, ok := t.byType.Load(typ)
-	if !ok {
-		// Built under no lock, since typeName is the user's. Of two built at once the first one stays.
-		tab, _ = t.byType.LoadOrStore(typ, t.build(typ))
-	}
-	return tab.(*table)
-}
-
-// routes returns every exported method of all declared controllers, sorted by controller and method.
-func (t *tables) routes() []Route {
-	t.mu.Lock()
-	list := slices.Clone(t.declared)
-	t.mu.Unlock()
-	slices.SortStableFunc(list, func(a, b *table) int {
-		return cmp.Or(cmp.Compare(a.typ.String(), b.typ.String()), cmp.Compare(pkgPath(a.typ), pkgPath(b.typ)))
-	})
-	var rows []Route
-	for _, tab := range list {
-		rows = append(rows, tab.rows...)
-	}
-	return rows
-}
-
-func pkgPath(t reflect.Type) string {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	return t.PkgPath()
-}
-
-// build makes the table of a controller type and notes every problem that values of it have in common.
-func (t *tables) build(typ reflect.Type) *table {
-	tab := &table{typ: typ, byName: map[string]*route{}}
-	elem := typ
-	if typ.Kind() == reflect.Pointer {
-		elem = typ.Elem()
-	}
-	all := typeMembers(elem)
-	exposed := false
-	for m := range typ.Methods() {
-		row, isExposed := t.add(tab, m, all[m.Name])
-		tab.rows = append(tab.rows, row)
-		exposed = exposed || isExposed
-	}
-	if typ == elem { // a value: what only its pointer has is out of reach
-		for m := range reflect.PointerTo(elem).Methods() {
-			if _, ok := typ.MethodByName(m.Name); ok {
-				continue
-			}
-			if row, isExposed := t.add(tab, m, all[m.Name]); isExposed {
-				tab.problem(row.Pos, m.Name, "it has a pointer receiver, but a value was passed: pass &"+elem.String()+"{}")
-			}
-		}
-	}
-	for method, ms := range all {
-		exposable := func(m typeMember) bool { return m.typ != nil && isExposable(method, m.typ, m.recv) }
-		if len(ms) > 1 && slices.ContainsFunc(ms, exposable) {
-			slices.SortFunc(ms, func(a, b typeMember) int { return cmp.Compare(a.path, b.path) })
-			tab.problem(posOf(ms), method, fmt.Sprintf("those of %v and %v hide each other, so that Go promotes neither: declare one on %v",
-				ms[0], ms[1], elem))
-		}
-	}
-	if !exposed && len(tab.problems) == 0 {
-		tab.problem("", "", "nothing to do: no method takes a *wsctl.Socket, and there is no hook")
-	}
-	for _, n := range slices.Sorted(maps.Keys(tab.byName)) {
-		tab.names = append(tab.names, routeName{n, strings.ToLower(n)})
-	}
-	return tab
-}
-
-// add takes one method into the table, and describes it. ms are its declarations: one, or none known.
-func (t *tables) add(tab *table, m reflect.Method, ms []typeMember) (row Route, exposed bool) {
-	row = Route{Method: m.Name, Signature: m.Type.String(), Pos: posOf(ms)}
-	promoted := len(ms) > 0 && len(ms[0].index) > 0
-	if want, ok := hookTypes[m.Name]; ok {
-		switch {
-		case sameFunc(m.Type, 1, want):
-			row.Kind, row.Reason = routeHook, "hook: called by the server"
-			tab.promoted(m.Name, ms)
-			return row, true
-		case promoted:
-			row.Reason = "promoted " + m.Name + " of another signature: no hook"
-		default:
-			row.Reason = "not the signature of the hook"
-			tab.problem(row.Pos, m.Name, "the hook is a "+want.String())
-		}
-		return row, false
-	}
-	if !takesSocket(m.Type, 1) {
-		row.Reason = "takes no *wsctl.Socket"
-		return row, false
-	}
-	r, faults := newRoute(m)
-	r.name, r.method, r.pos = m.Name, m.Name, row.Pos
-	if t.typeName != nil {
-		r.name = t.typeName(m.Name)
-	}
-	if fault := typeFault(r.name); fault != "" {
-		faults = append(faults, fmt.Sprintf("its message type %.*q %s", maxName, r.name, fault))
-	} else if other := tab.byName[r.name]; other != nil {
-		faults = append(faults, fmt.Sprintf("its message type %q is that of %s, too (%s)", r.name, other.method, other.pos))
-	} else {
-		tab.byName[r.name] = r
-	}
-	for _, fault := range faults {
-		tab.problem(row.Pos, m.Name, fault)
-	}
-	tab.promoted(m.Name, ms)
-	row.Type, row.Kind = r.name, r.kind
-	return row, true
-}
-
-// promoted notes what a method that the server will call is promoted from, if that can be nil.
-func (tab *table) promoted(method string, ms []typeMember) {
-	if len(ms) == 0 || !ms[0].canBeNil {
-		return
-	}
-	m := ms[0]
-	i := slices.IndexFunc(tab.embedded, func(e *embeddedField) bool { return slices.Equal(e.index, m.index) })
-	if i < 0 {
-		tab.embedded = append(tab.embedded, &embeddedField{index: m.index, method: method, pos: m.pos})
-		return
-	}
-	tab.embedded[i].more = append(tab.embedded[i].more, method)
-}
-
-func (tab *table) problem(pos, method, text string) {
-	tab.problems = append(tab.problems, problem{pos, method, text})
-}
+// streams reports whether the method's result or an argument is a sequence: it runs beside the order, on a goroutine of
+// its own.
+func (r *route) streams() bool { return r.stream || r.upload != nil }
 
 // call decodes data (nil: absent) into the method's In, validates it, and calls the method on c. A failure to decode is
 // an [*Error] of CodeBadRequest that says where; the result of a method without an Out is nil. encode says that the
-// result is for nothing but to be encoded.
+// result is for nothing but to be encoded. The method doesn't stream.
 func (r *route) call(c *controller, ctx context.Context, s *Socket, data []byte, encode bool) (any, error) {
-	var buf [5]reflect.Value
+	var buf [4]reflect.Value
 	args, err := r.args(buf[:0], c, ctx, s, data)
 	if err != nil {
 		return nil, err
 	}
-	return r.result(r.fn.Call(args), encode)
+	out := r.fn.Call(args)
+	if err := r.failure(out); err != nil || !r.out {
+		return nil, err
+	}
+	if encode {
+		return r.toEncode(out[0]), nil
+	}
+	return out[0].Interface(), nil
 }
 
-// args appends the arguments of a call, but for a sequence.
-func (r *route) args(args []reflect.Value, c *controller, ctx context.Context, s *Socket, data []byte) ([]reflect.Value, error) {
-	args = append(args, c.recv)
+// args appends the method's arguments to list, but for a sequence.
+func (r *route) args(list []reflect.Value, c *controller, ctx context.Context, s *Socket, data []byte) ([]reflect.Value, error) {
+	list = append(list, c.recv)
 	if r.ctx {
 		ctx := ctx // only a method that takes it has it moved to the heap
-		args = append(args, reflect.ValueOf(&ctx).Elem())
+		list = append(list, reflect.ValueOf(&ctx).Elem())
 	}
-	args = append(args, reflect.ValueOf(s))
-	if r.in != nil {
-		in, err := r.decode(data)
+	list = append(list, reflect.ValueOf(s))
+	if r.in.typ != nil {
+		in, err := r.in.decode(data)
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, in)
+		list = append(list, in)
 	}
-	return args, nil
+	return list, nil
 }
 
-// result is what a method has returned.
-func (r *route) result(out []reflect.Value, encode bool) (any, error) {
-	if r.err {
-		if err := out[len(out)-1]; !err.IsNil() {
-			return nil, err.Interface().(error)
-		}
+// failure is the error among the method's results.
+func (r *route) failure(out []reflect.Value) error {
+	if !r.err || out[len(out)-1].IsNil() {
+		return nil
 	}
-	if !r.out {
-		return nil, nil
-	}
-	result := out[0].Interface()
-	if encode && r.indirect != nil {
-		// JSON is made from what can be addressed: of a struct it would make a copy, a twentieth of a call's time. Call has
-		// just made this one, nobody else has it, and it is what the interface's second word points to.
-		p := (*[2]unsafe.Pointer)(unsafe.Pointer(&result))[1]
-		result = reflect.NewAt(r.indirect, p).Interface()
-	}
-	return result, nil
+	return out[len(out)-1].Interface().(error)
 }
 
-// errItemsTwice is what a sequence of a client's items says after its one use.
-var errItemsTwice = errors.New("wsctl: a client's stream can be ranged over once, while its method runs")
+// toEncode returns an Out that is for nothing but to be encoded. Nobody else may have it: it must be fresh from reflect.
+func (r *route) toEncode(out reflect.Value) any {
+	v := out.Interface()
+	if r.indirect == nil {
+		return v
+	}
+	// JSON is made from what can be addressed: of a struct it would make a copy, a twentieth of a call's time. Call and
+	// MakeFunc have just made this one, and it is what the interface's second word points to.
+	p := (*[2]unsafe.Pointer)(unsafe.Pointer(&v))[1]
+	return reflect.NewAt(r.indirect, p).Interface()
+}
 
-// callStream is call for a method that streams. items are what the client streams; each is good until the next. The method
-// gets them decoded; one that doesn't decode ends its sequence with an [*Error] of CodeBadRequest. emit is given what the
-// method's sequence yields, to be encoded before it returns, and tells whether more is wanted. An error ends the sequence, and is
-// returned.
-func (r *route) callStream(c *controller, ctx context.Context, s *Socket, data []byte, items iter.Seq2[[]byte, error], emit func(v any) bool) (any, error) {
+// callStream calls a method that streams, as call does, and returns when both the method and the sequence that it has
+// returned have ended. items are those of the client's stream, each good until the next, for a method that takes them.
+// emit is given each value of the method's sequence, for nothing but to be encoded before it returns, and says whether
+// more is wanted; the sequence's error ends it and is returned.
+func (r *route) callStream(c *controller, ctx context.Context, s *Socket, data []byte, items iter.Seq2[[]byte, error], emit func(v any) bool) (result any, err error) {
 	var buf [5]reflect.Value
 	args, err := r.args(buf[:0], c, ctx, s, data)
 	if err != nil {
 		return nil, err
 	}
-	var used, over atomic.Bool
 	if r.upload != nil {
-		args = append(args, reflect.MakeFunc(r.upload, func(in []reflect.Value) []reflect.Value {
-			if used.Swap(true) || over.Load() {
-				r.item.yield(in[0], nil, errItemsTwice)
-				return nil
-			}
-			for b, err := range items {
-				if over.Load() {
-					err = errItemsTwice
-				}
-				if !r.item.yield(in[0], b, err) {
-					break
-				}
-			}
-			return nil
-		}))
+		var state atomic.Int32
+		defer state.Store(itemsOver)
+		args = append(args, r.itemSeq(items, &state))
 	}
-	defer over.Store(true)
 	out := r.fn.Call(args)
-	if r.yield == nil {
-		return r.result(out, false)
+	if err := r.failure(out); err != nil || !r.out {
+		return nil, err
 	}
-	if r.err {
-		if err := out[1]; !err.IsNil() {
-			return nil, err.Interface().(error)
-		}
+	if r.stream {
+		return nil, r.emitAll(out[0], emit)
 	}
-	return nil, r.iterate(out[0], emit)
+	return out[0].Interface(), nil
 }
 
-var yieldMore, yieldEnd = []reflect.Value{reflect.ValueOf(true)}, []reflect.Value{reflect.ValueOf(false)}
+// States of the client's items.
+const (
+	itemsFresh  int32 = iota
+	itemsRanged       // once is all
+	itemsOver         // the call has ended
+)
 
-// iterate emits what a method's sequence yields; a nil one is empty.
-func (r *route) iterate(seq reflect.Value, emit func(v any) bool) (failed error) {
+// itemSeq makes the method's sequence of the client's items, as Items. It yields one error for what it can't give. The
+// state keeps a goroutine that the method has left behind away from the items.
+func (r *route) itemSeq(items iter.Seq2[[]byte, error], state *atomic.Int32) reflect.Value {
+	return reflect.MakeFunc(r.seq, func(args []reflect.Value) []reflect.Value {
+		yield := args[0]
+		fail := func(err error) {
+			yield.Call([]reflect.Value{reflect.Zero(r.upload), reflect.ValueOf(&err).Elem()})
+		}
+		if !state.CompareAndSwap(itemsFresh, itemsRanged) {
+			if state.Load() == itemsOver {
+				fail(errItemsOver)
+			} else {
+				fail(errRangedTwice)
+			}
+			return nil
+		}
+		pair := [2]reflect.Value{1: noError}
+		for data, err := range items {
+			if err == nil && state.Load() == itemsOver {
+				err = errItemsOver
+			}
+			if err == nil {
+				pair[0], err = r.item.decode(data)
+			}
+			if err != nil {
+				fail(err)
+				return nil
+			}
+			if !yield.Call(pair[:])[0].Bool() {
+				return nil
+			}
+		}
+		return nil
+	})
+}
+
+// emitAll gives emit the values of a sequence.
+func (r *route) emitAll(seq reflect.Value, emit func(v any) bool) (err error) {
 	if seq.IsNil() {
 		return nil
 	}
-	var value reflect.Value // of a struct: JSON is made from what can be addressed
-	if r.indirect != nil {
-		value = reflect.New(r.indirect)
-	}
-	var over atomic.Bool // it may go on yielding nevertheless
-	defer over.Store(true)
-	seq.Call([]reflect.Value{reflect.MakeFunc(r.yield, func(in []reflect.Value) []reflect.Value {
-		more := false
-		switch {
-		case over.Load():
-		case !in[1].IsNil():
-			failed = in[1].Interface().(error)
-		case value.IsValid():
-			value.Elem().Set(in[0])
-			more = emit(value.Interface())
+	// A sequence may break the rules: yield again after it was told to stop, after its end, or from several goroutines.
+	// Each yield takes its turn, a later one finds that it has stopped, and one that doesn't get a turn is a fault.
+	var (
+		turn    = make(chan struct{}, 1)
+		stopped bool // guarded by turn, as is err
+		crossed atomic.Bool
+	)
+	defer func() {
+		turn <- struct{}{} // for good, once a yield that is under way elsewhere has returned
+		if err == nil && crossed.Load() {
+			err = fmt.Errorf("wsctl: the sequence of %s yielded from several goroutines at once", r.method)
+		}
+	}()
+	yield := reflect.MakeFunc(seq.Type().In(0), func(args []reflect.Value) []reflect.Value {
+		select {
+		case turn <- struct{}{}:
 		default:
-			more = emit(in[0].Interface())
+			crossed.Store(true)
+			return yieldStop
 		}
-		if !more {
-			over.Store(true)
-			return yieldEnd
+		defer func() { <-turn }()
+		if stopped {
+			return yieldStop
 		}
+		stopped = true // also if emit panics
+		if !args[1].IsNil() {
+			err = args[1].Interface().(error)
+			return yieldStop
+		}
+		if !emit(r.toEncode(args[0])) {
+			return yieldStop
+		}
+		stopped = false
 		return yieldMore
-	})})
-	return failed
-}
-
-// yield gives an item to the method that ranges over them, and tells whether it wants more.
-func (a *argument) yield(fn reflect.Value, data []byte, err error) bool {
-	v := reflect.Zero(fn.Type().In(0))
-	if err == nil {
-		if item, e := a.decode(data); e != nil {
-			err = e
-		} else {
-			v = item
-		}
-	}
-	return fn.Call([]reflect.Value{v, reflect.ValueOf(&err).Elem()})[0].Bool() && err == nil
+	})
+	seq.Call([]reflect.Value{yield})
+	return err
 }
 
 // decode makes a value of data; nil: absent.
-func (a *argument) decode(data []byte) (in reflect.Value, err error) {
-	isPointer := a.absent.IsValid()
+func (d *dataType) decode(data []byte) (v reflect.Value, err error) {
+	isPointer := d.absent.IsValid()
 	if isPointer && (data == nil || string(bytes.TrimSpace(data)) == "null") {
-		return a.absent, nil
+		return d.absent, nil
 	}
-	p := reflect.New(a.in)
+	p := reflect.New(d.typ)
 	switch {
 	case data == nil:
-	case a.raw:
+	case d.raw:
 		p.Elem().SetBytes(bytes.Clone(data))
 	default:
 		if err := json.Unmarshal(data, p.Interface()); err != nil {
-			return in, decodeError(err)
+			return v, decodeError(err)
 		}
 	}
-	if a.validate {
+	if d.validate {
 		if err := p.Interface().(validator).Validate(); err != nil {
 			if _, ok := errors.AsType[*Error](err); !ok {
 				err = &Error{Code: CodeBadRequest, Message: err.Error()}
 			}
-			return in, err
+			return v, err
 		}
 	}
 	if isPointer {

@@ -102,7 +102,7 @@ func (s *Socket) message(c *conn, b *bytes.Buffer) (replaced bool) {
 		replaced = s.take(c, e, nil)
 	}
 	if ack {
-		s.sendAck(c)
+		s.sendAck(c, !replaced && c.burst)
 	}
 	if s.h.opts.RateLimit > 0 && !replaced && (err != nil || !uncounted(e.typ)) {
 		s.slow(c)

@@ -109,7 +109,7 @@ func (s *Socket) sweep(now time.Time) {
 		}
 	}
 	if owed {
-		s.sendAck(c)
+		s.sendAck(c, false)
 	}
 }
 

@@ -3,8 +3,12 @@ package wsctl
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -19,8 +23,8 @@ type Route struct {
 	// Signature is the method's type, its receiver first.
 	Signature string
 	// Kind is "call" for a method with a result, "message" for one without (it may be called, too), "stream" for one whose
-	// result is a sequence, "upload" for any other that takes one, "hook" for OnOpen, OnClose and OnUnknown, and empty for any
-	// other method.
+	// result is a sequence, "upload" for any other that takes a sequence, "hook" for OnOpen, OnClose and OnUnknown, and
+	// empty for any other method.
 	Kind string
 	// Reason says why clients can't reach the method.
 	Reason string
@@ -41,6 +45,218 @@ func (r Route) String() string {
 		s += "  // " + r.Reason
 	}
 	return s
+}
+
+// tables prepares the controllers of one Handler: one table per controller type, built once and shared.
+type tables struct {
+	typeName func(string) string // nil: the method's name
+	byType   sync.Map            // reflect.Type to *table
+
+	mu       sync.Mutex // guards following
+	declared []*table
+}
+
+// table is what clients may do with controllers of one type. It doesn't change once built. controller.go reads the type.
+type table struct {
+	typ      reflect.Type
+	byName   map[string]*route // by message type
+	names    []routeName       // of byName, sorted, for nearest
+	rows     []Route           // of every exported method, sorted
+	embedded []*embeddedField  // what exposed methods are promoted from, where that can be nil
+	problems []problem
+}
+
+// newTables returns tables whose message types are named by typeName; nil: by the method's name.
+func newTables(typeName func(string) string) *tables {
+	return &tables{typeName: typeName}
+}
+
+// declare checks c as bind does, and has routes list its methods.
+func (t *tables) declare(c any) error {
+	ctl, err := t.bind(c)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(t.declared, ctl.table) {
+		t.declared = append(t.declared, ctl.table)
+	}
+	return nil
+}
+
+// bind returns c with its table. The error is one message of every problem that c has. Safe for concurrent use.
+func (t *tables) bind(c any) (*controller, error) {
+	v := reflect.ValueOf(c)
+	if text := notController(v); text != "" {
+		return nil, &problems{of: fmt.Sprintf("%T", c), list: []problem{{text: text}}}
+	}
+	tab := t.table(v.Type())
+	list := slices.Clip(tab.problems) // shared
+	for _, e := range tab.embedded {
+		if p, isNil := e.check(reflect.Indirect(v)); isNil {
+			list = append(list, p)
+		}
+	}
+	if len(list) > 0 {
+		return nil, &problems{of: tab.typ.String(), list: slices.SortedFunc(slices.Values(list), problem.compare)}
+	}
+	ctl := &controller{value: c, recv: v, table: tab}
+	ctl.opener, _ = c.(Opener)
+	ctl.closer, _ = c.(Closer)
+	ctl.fallback, _ = c.(Fallback)
+	return ctl, nil
+}
+
+// notController says why v can't be a controller, whatever its methods; empty if it can.
+func notController(v reflect.Value) string {
+	const want = "a controller is a struct or a pointer to one, not "
+	switch {
+	case !v.IsValid():
+		return want + "nil"
+	case v.Kind() == reflect.Struct:
+		return ""
+	case v.Kind() != reflect.Pointer:
+		return want + "of kind " + v.Kind().String()
+	case v.Type().Elem().Kind() != reflect.Struct:
+		return want + "a pointer to kind " + v.Type().Elem().Kind().String()
+	case v.IsNil():
+		return want + "a nil pointer"
+	}
+	return ""
+}
+
+// table returns the table of a controller type.
+func (t *tables) table(typ reflect.Type) *table {
+	tab, ok := t.byType.Load(typ)
+	if !ok {
+		// Built under no lock, since typeName is the user's. Of two built at once the first one stays.
+		tab, _ = t.byType.LoadOrStore(typ, t.build(typ))
+	}
+	return tab.(*table)
+}
+
+// routes returns every exported method of all declared controllers, sorted by controller and method.
+func (t *tables) routes() []Route {
+	t.mu.Lock()
+	list := slices.Clone(t.declared)
+	t.mu.Unlock()
+	slices.SortStableFunc(list, func(a, b *table) int {
+		return cmp.Or(cmp.Compare(a.typ.String(), b.typ.String()), cmp.Compare(pkgPath(a.typ), pkgPath(b.typ)))
+	})
+	var rows []Route
+	for _, tab := range list {
+		rows = append(rows, tab.rows...)
+	}
+	return rows
+}
+
+func pkgPath(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.PkgPath()
+}
+
+// build makes the table of a controller type and notes every problem that values of it have in common.
+func (t *tables) build(typ reflect.Type) *table {
+	tab := &table{typ: typ, byName: map[string]*route{}}
+	elem := typ
+	if typ.Kind() == reflect.Pointer {
+		elem = typ.Elem()
+	}
+	all := typeMembers(elem)
+	exposed := false
+	for m := range typ.Methods() {
+		row, isExposed := t.add(tab, m, all[m.Name])
+		tab.rows = append(tab.rows, row)
+		exposed = exposed || isExposed
+	}
+	if typ == elem { // a value: what only its pointer has is out of reach
+		for m := range reflect.PointerTo(elem).Methods() {
+			if _, ok := typ.MethodByName(m.Name); ok {
+				continue
+			}
+			if row, isExposed := t.add(tab, m, all[m.Name]); isExposed {
+				tab.problem(row.Pos, m.Name, "it has a pointer receiver, but a value was passed: pass &"+elem.String()+"{}")
+			}
+		}
+	}
+	for method, ms := range all {
+		exposable := func(m typeMember) bool { return m.typ != nil && isExposable(method, m.typ, m.recv) }
+		if len(ms) > 1 && slices.ContainsFunc(ms, exposable) {
+			slices.SortFunc(ms, func(a, b typeMember) int { return cmp.Compare(a.path, b.path) })
+			tab.problem(posOf(ms), method, fmt.Sprintf("those of %v and %v hide each other, so that Go promotes neither: declare one on %v",
+				ms[0], ms[1], elem))
+		}
+	}
+	if !exposed && len(tab.problems) == 0 {
+		tab.problem("", "", "nothing to do: no method takes a *wsctl.Socket, and there is no hook")
+	}
+	for _, n := range slices.Sorted(maps.Keys(tab.byName)) {
+		tab.names = append(tab.names, routeName{n, strings.ToLower(n)})
+	}
+	return tab
+}
+
+// add takes one method into the table, and describes it. ms are its declarations: one, or none known.
+func (t *tables) add(tab *table, m reflect.Method, ms []typeMember) (row Route, exposed bool) {
+	row = Route{Method: m.Name, Signature: m.Type.String(), Pos: posOf(ms)}
+	promoted := len(ms) > 0 && len(ms[0].index) > 0
+	if want, ok := hookTypes[m.Name]; ok {
+		switch {
+		case sameFunc(m.Type, 1, want):
+			row.Kind, row.Reason = routeHook, "hook: called by the server"
+			tab.promoted(m.Name, ms)
+			return row, true
+		case promoted:
+			row.Reason = "promoted " + m.Name + " of another signature: no hook"
+		default:
+			row.Reason = "not the signature of the hook"
+			tab.problem(row.Pos, m.Name, "the hook is a "+want.String())
+		}
+		return row, false
+	}
+	if !takesSocket(m.Type, 1) {
+		row.Reason = "takes no *wsctl.Socket"
+		return row, false
+	}
+	r, faults := newRoute(m)
+	r.name, r.method, r.pos = m.Name, m.Name, row.Pos
+	if t.typeName != nil {
+		r.name = t.typeName(m.Name)
+	}
+	if fault := typeFault(r.name); fault != "" {
+		faults = append(faults, fmt.Sprintf("its message type %.*q %s", maxName, r.name, fault))
+	} else if other := tab.byName[r.name]; other != nil {
+		faults = append(faults, fmt.Sprintf("its message type %q is that of %s, too (%s)", r.name, other.method, other.pos))
+	} else {
+		tab.byName[r.name] = r
+	}
+	for _, fault := range faults {
+		tab.problem(row.Pos, m.Name, fault)
+	}
+	tab.promoted(m.Name, ms)
+	row.Type, row.Kind = r.name, r.kind
+	return row, true
+}
+
+// promoted notes what a method that the server will call is promoted from, if that can be nil.
+func (tab *table) promoted(method string, ms []typeMember) {
+	if len(ms) == 0 || !ms[0].canBeNil {
+		return
+	}
+	m := ms[0]
+	i := slices.IndexFunc(tab.embedded, func(e *embeddedField) bool { return slices.Equal(e.index, m.index) })
+	if i < 0 {
+		tab.embedded = append(tab.embedded, &embeddedField{index: m.index, method: method, pos: m.pos})
+		return
+	}
+	tab.embedded[i].more = append(tab.embedded[i].more, method)
+}
+
+func (tab *table) problem(pos, method, text string) {
+	tab.problems = append(tab.problems, problem{pos, method, text})
 }
 
 // SnakeCase returns a method's name in lower case, its words joined by underscores; an initialism is one word:

@@ -80,8 +80,8 @@ func (ss *session) count(e envelope, err error, bytes int) bool {
 // owed tells whether the client doesn't know of all that was received.
 func (ss *session) owed() bool { return !ss.noResume && ss.received > ss.acked }
 
-// sendAck tells the client what was received, if it doesn't know.
-func (s *Socket) sendAck(c *conn) {
+// sendAck tells the client what was received, if it doesn't know: now, or with what is sent later.
+func (s *Socket) sendAck(c *conn, later bool) {
 	s.mu.Lock()
 	frame := s.ackFrame()
 	due := len(frame) > 0 && s.conn == c
@@ -92,7 +92,7 @@ func (s *Socket) sendAck(c *conn) {
 		s.out.mu.Unlock()
 	}
 	s.mu.Unlock()
-	if due && !c.burst {
+	if due && !later {
 		s.out.flush()
 	}
 }

@@ -254,7 +254,7 @@ func (benchStream) OnOpen(s *wsctl.Socket, _ *http.Request) error { return s.Joi
 // BenchmarkStream is an item of a stream, against a message of a room to the same one socket.
 func BenchmarkStream(b *testing.B) {
 	open := func(b *testing.B) (*wsctl.Handler, *rawClient) {
-		h := wsctl.New(benchStream{}, &wsctl.Options{PingInterval: -1})
+		h := wsctl.New(benchStream{}, &wsctl.Options{PingInterval: -1, SendBuffer: 64 << 20})
 		c, _ := dialRaw(b, benchServer(b, h), helloOf("", 0, 1))
 		c.send(`{"type":"$ack","data":0}`)
 		return h, c

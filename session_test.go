@@ -88,6 +88,7 @@ func TestResume(t *testing.T) {
 		if st := l.h.Stats(); st.Detached != 0 || st.Sockets != 1 || st.Opened != 1 || st.QueuedBytes != 0 {
 			t.Errorf("%+v", st)
 		}
+		synctest.Wait()
 		if ctx.Err() == nil {
 			t.Error("the call's context lives on after its end")
 		}
