@@ -2,7 +2,6 @@ package wsctl
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -119,69 +118,5 @@ func (st *sweepState) start(c *conn, o *Options) {
 	*st = sweepState{conn: c, heard: c.since, progress: c.since}
 	if o.PingInterval > 0 {
 		st.ping = c.since.Add(rand.N(o.PingInterval))
-	}
-}
-
-// corkTime is how long what a handler sends may gather.
-const corkTime = time.Millisecond
-
-// corks are the corked outboxes of a Handler: those whose handlers are at work. One timer, armed only while there are any,
-// uncorks them all, so that what a slow handler sent goes out.
-type corks struct {
-	hub *Hub
-
-	mu    sync.Mutex // guards following; taken after an outbox's
-	list  []*outbox
-	timer *time.Timer
-	armed bool
-}
-
-func (k *corks) add(c *outbox) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if c.corkSlot > 0 {
-		return
-	}
-	k.hub.bursts.Add(1)
-	k.list = append(k.list, c)
-	c.corkSlot = len(k.list)
-	if k.armed {
-		return
-	}
-	k.armed = true
-	if k.timer == nil {
-		k.timer = time.AfterFunc(corkTime, k.fire)
-	} else {
-		k.timer.Reset(corkTime)
-	}
-}
-
-func (k *corks) remove(c *outbox) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if c.corkSlot == 0 {
-		return
-	}
-	k.hub.bursts.Add(-1)
-	last := k.list[len(k.list)-1]
-	k.list[c.corkSlot-1], last.corkSlot = last, c.corkSlot
-	k.list[len(k.list)-1] = nil
-	k.list = k.list[:len(k.list)-1]
-	c.corkSlot = 0
-}
-
-// fire uncorks what is corked. A burst that has just begun may lose its cork early: at most once in corkTime.
-func (k *corks) fire() {
-	k.mu.Lock()
-	all := append([]*outbox(nil), k.list...)
-	if k.armed = len(all) > 0; k.armed {
-		k.timer.Reset(corkTime)
-	}
-	k.mu.Unlock()
-	for _, c := range all {
-		c.uncork()
-	}
-	if len(all) > 0 {
-		k.hub.kick()
 	}
 }

@@ -400,51 +400,6 @@ func (o *outbox) end(slow bool) {
 	}
 }
 
-// beginBurst corks the outbox: what its handlers send gathers until endBurst, for about a millisecond at the most.
-func (o *outbox) beginBurst() {
-	o.mu.Lock()
-	o.bursts++
-	o.corkLocked()
-	o.mu.Unlock()
-}
-
-// cork has what a handler sends gather again, in a burst whose cork was pulled.
-func (o *outbox) cork() {
-	o.mu.Lock()
-	o.corkLocked()
-	o.mu.Unlock()
-}
-
-func (o *outbox) corkLocked() {
-	if !o.corked {
-		o.corked = true
-		o.s.h.corks.add(o)
-	}
-}
-
-// endBurst writes what has gathered.
-func (o *outbox) endBurst() {
-	o.mu.Lock()
-	if o.bursts--; o.bursts == 0 {
-		o.uncorkLocked()
-	}
-	o.flushLocked()
-}
-
-// uncork writes what has gathered, and lets the rest of the burst write directly.
-func (o *outbox) uncork() {
-	o.mu.Lock()
-	o.uncorkLocked()
-	o.flushLocked()
-}
-
-func (o *outbox) uncorkLocked() {
-	if o.corked {
-		o.corked = false
-		o.s.h.corks.remove(o)
-	}
-}
-
 // queuedBytes is how many bytes are to be written.
 func (o *outbox) queuedBytes() int {
 	o.mu.Lock()
