@@ -1,7 +1,6 @@
 package wsctltest_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,11 +31,6 @@ func (r *room) Say(s *wsctl.Socket, text string) error {
 		return wsctl.Errorf("empty", "say something")
 	}
 	return s.Hub().Room("all").Send("said", text)
-}
-
-// Remind sends a reminder in a while.
-func (r *room) Remind(_ context.Context, s *wsctl.Socket, d time.Duration) {
-	time.AfterFunc(d, func() { _ = s.Send("reminder", d) })
 }
 
 func (r *room) Ask(s *wsctl.Socket, q string) (string, error) {
