@@ -66,14 +66,15 @@ type Client struct {
 	opened   bool // once at least
 	calls    map[uint64]*call
 	asks     map[uint64]*ask // calls of the server
-	faults   faults
+	faults   []time.Time     // the last bad messages of the server
 
 	listeners map[string][]*listener
 	handlers  map[string]*handler
 	inbox     []event
-	inboxSize int  // bytes
-	running   bool // a goroutine works on the inbox
-	inside    bool // ... and is in a function of the user
+	inboxSize int    // bytes
+	running   bool   // a goroutine works on the inbox
+	inside    bool   // ... and is in a function of the user
+	turn      uint64 // number of that
 }
 
 // New returns a client that doesn't dial yet, so that On and Handle can be called before anything can arrive. What is sent
@@ -138,7 +139,7 @@ func (c *Client) Connect(ctx context.Context) error {
 }
 
 // Redial is Connect without waiting, for when the network is back. If the client is Open, Redial asks the server for a sign
-// of life, and gives the connection up if there is none within Options.ProbeTimeout.
+// of life, and gives the connection up if there is none within Options.ProbeTimeout; at the plain level it leaves it alone.
 func (c *Client) Redial() {
 	c.mu.Lock()
 	l := c.link
@@ -185,12 +186,19 @@ func (c *Client) Info() Info {
 
 // Close ends the client. New messages and calls fail with [ErrClosed] from now on. What is queued is still written, and
 // Close waits until the server has it and until the calls in flight have ended, streams excepted, or until ctx ends. Then it
-// closes with code 1000. When it returns, nothing of the client is running, except functions of the user that haven't
-// returned: one of them may have called Close. Their contexts have ended, and no other begins.
+// closes with code 1000. The functions of [On] get what has come before, as long as ctx doesn't end.
 //
-// An error says that ctx ended before everything was delivered.
+// When Close returns, nothing of the client is running, except functions of the user that don't look at their context. If a
+// function of On or of the Options calls Close itself, that takes a second longer, and what is left for these functions is
+// delivered when it returns.
+//
+// An error says that not everything was delivered to the server.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
+	var turn uint64 // of the function of the user that may have called Close
+	if c.inside {
+		turn = c.turn
+	}
 	c.closing = true
 	c.wake()
 	if c.link != nil {
@@ -219,14 +227,7 @@ func (c *Client) Close(ctx context.Context) error {
 	c.mu.Unlock()
 	c.ended()
 
-	c.mu.Lock()
-	inside := c.quiet()
-	c.mu.Unlock()
-	if !inside { // nor waits for this Close: what State is told last is told before it returns
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), byeWait)
-		defer cancel()
-		_ = c.wait(ctx, func() bool { return !c.running })
-	}
+	c.settle(ctx, turn)
 	switch {
 	case left == 0:
 		return nil
@@ -234,6 +235,22 @@ func (c *Client) Close(ctx context.Context) error {
 		err = errors.New("not connected")
 	}
 	return fmt.Errorf("wsctl: closed before %d messages were acknowledged: %w", left, err)
+}
+
+// settle waits for the functions of the user, as Close promises. One that ran when Close was called, in that turn, has
+// byeWait to return: if it is Close's caller, it won't.
+func (c *Client) settle(ctx context.Context, turn uint64) {
+	idle := func() bool { return !c.running }
+	passed := func() bool { return !c.running || c.turn != turn }
+	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), byeWait)
+	defer cancel()
+	if turn != 0 && c.wait(short, passed) != nil || c.wait(ctx, idle) == nil {
+		return
+	}
+	c.mu.Lock()
+	c.dropMessages()
+	c.mu.Unlock()
+	_ = c.wait(short, idle)
 }
 
 // ended waits until nothing runs any more, but not forever for a function of the user that doesn't look at its context.
@@ -246,10 +263,7 @@ func (c *Client) ended() {
 	}
 }
 
-const (
-	endWait      = 5 * time.Second
-	volatileMost = 64 // messages not written, for which SendVolatile still adds one
-)
+const endWait = 5 * time.Second
 
 // Abort ends the client at once, without a word to the server, which takes it for a lost connection. It doesn't wait.
 // Everything fails as after Close.
@@ -342,103 +356,4 @@ func (c *Client) wait(ctx context.Context, ready func() bool) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// Send sends a message that is not answered. It never blocks: while the client isn't open the message waits, up to
-// Options.QueueTTL. It fails with an *wsctl.Error: CodeTooMany when the queue is full, CodeTooBig over the server's limit,
-// CodeBadRequest for a type or data that can't be sent; or with an [ErrClosed]. data is encoded before Send returns; nil is
-// no data. The server handles messages in the order in which they were sent, at most once, and exactly once as long as the
-// session isn't lost.
-func (c *Client) Send(typ string, data any) error { return c.transmit(typ, data, false) }
-
-// SendVolatile is Send for what is worthless later: while the client isn't open, or is far behind with
-// writing, it is dropped, and there is no error.
-func (c *Client) SendVolatile(typ string, data any) error { return c.transmit(typ, data, true) }
-
-func (c *Client) transmit(typ string, data any, volatile bool) error {
-	b, err := argument(typ, data)
-	if err != nil {
-		return err
-	}
-	m := &message{data: compose(typ, 0, b), since: time.Now()}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if volatile && !c.closing && c.state != Closed && (c.link == nil || c.sess.waiting() >= volatileMost) {
-		return nil
-	}
-	return c.enqueue(m)
-}
-
-// enqueue takes a message of the application. The caller has the lock.
-func (c *Client) enqueue(m *message) error {
-	switch {
-	case c.closing || c.state == Closed:
-		return c.closedErrorLocked()
-	case c.info.Max > 0 && len(m.data) > c.info.Max:
-		return tooBig()
-	}
-	full := func() bool {
-		return c.sess.bytes > 0 && c.sess.bytes+len(m.data) > c.opts.MaxBuffer ||
-			c.link == nil && (c.sess.waiting() >= c.opts.MaxQueue || c.opts.MaxQueue < 0)
-	}
-	if full() {
-		c.expire()
-		if full() {
-			return queueFull()
-		}
-	}
-	c.push(m)
-	return nil
-}
-
-// push hands a message to the session, and has it written. The caller has the lock.
-func (c *Client) push(m *message) {
-	c.sess.send(m)
-	if c.link != nil {
-		c.link.wake()
-	}
-}
-
-// expire drops what has waited too long for a connection. The caller has the lock.
-func (c *Client) expire() {
-	if c.link != nil {
-		return
-	}
-	oldest := time.Now().Add(-c.opts.QueueTTL)
-	old := c.sess.remove(func(m *message) bool { return !m.since.IsZero() && m.since.Before(oldest) })
-	if len(old) > 0 {
-		c.opts.Logger.Warn("wsctl: messages waited too long for a connection and were dropped", "number", len(old))
-	}
-}
-
-// loseSession drops the session and what belongs to it. The caller has the lock.
-func (c *Client) loseSession() {
-	c.lost(c.sess.forget())
-}
-
-// lost tells of messages that were written in a session that is over. The caller has the lock.
-func (c *Client) lost(messages []*message) {
-	n := 0
-	for _, m := range messages {
-		if !m.since.IsZero() {
-			n++
-		}
-	}
-	for _, k := range c.calls {
-		if k.msg.written {
-			c.end(k, outcome{err: unavailable()})
-		}
-	}
-	for id, a := range c.asks {
-		delete(c.asks, id)
-		a.cancel()
-	}
-	if n == 0 {
-		return
-	}
-	if tell := c.opts.Lost; tell != nil {
-		c.post(event{fn: func() { tell(n) }})
-		return
-	}
-	c.opts.Logger.Warn("wsctl: a session was lost, and messages with it that may or may not have been handled", "number", n)
 }

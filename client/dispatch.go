@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -112,32 +113,47 @@ func (c *Client) post(e event) {
 	}
 }
 
-// quiet drops the messages whose turn hasn't come. It reports whether a function of the user is running. The caller has
-// the lock.
-func (c *Client) quiet() (inside bool) {
+// dropMessages drops the messages whose turn hasn't come. The caller has the lock.
+func (c *Client) dropMessages() {
 	c.inbox = slices.DeleteFunc(c.inbox, func(e event) bool { return e.fn == nil })
-	return c.inside
 }
 
 // dispatch is the goroutine that calls the functions of the user. It ends when there is nothing more to do.
 func (c *Client) dispatch() {
+	var e event
+	finished := false
+	defer func() {
+		if !finished { // a function of the user has ended the goroutine by runtime.Goexit, as t.FailNow does
+			c.mu.Lock()
+			c.delivered(e)
+			c.mu.Unlock()
+			go c.dispatch()
+		}
+	}()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for len(c.inbox) > 0 {
-		e := c.inbox[0]
+		e = c.inbox[0]
 		c.inbox[0] = event{}
 		c.inbox = c.inbox[1:]
 		ls := c.listeners[e.typ]
 		c.inside = true
+		c.turn++
 		c.mu.Unlock()
 		c.deliver(e, ls)
 		c.mu.Lock()
-		c.inside = false
-		c.inboxSize -= e.size()
-		c.wake()
+		c.delivered(e)
 	}
 	c.inbox, c.inboxSize = nil, 0
 	c.running = false
+	c.wake()
+	c.mu.Unlock()
+	finished = true
+}
+
+// delivered says that the functions of an event have returned. The caller has the lock.
+func (c *Client) delivered(e event) {
+	c.inside = false
+	c.inboxSize -= e.size()
 	c.wake()
 }
 
@@ -181,26 +197,27 @@ func (c *Client) guarded(what string, fn func()) {
 // asked takes a call of the server. The caller has the lock.
 func (c *Client) asked(env envelope) *ending {
 	h := c.handlers[env.Type]
+	var err error
 	switch {
 	case c.asks[env.ID] != nil:
-		if c.faults.bad(c.opts.Logger, env.Type, errIDInUse) {
-			return garbage(wsctl.CloseBadRequest, "too many bad messages")
-		}
-		return nil
+		return c.bad(env.Type, errIDInUse)
 	case h == nil:
-		c.answer(env.ID, nil, wsctl.Errorf(wsctl.CodeNotFound, "the client doesn't handle %s", env.Type), env.Type)
-		return nil
+		err = wsctl.Errorf(wsctl.CodeNotFound, "the client doesn't handle %s", env.Type)
 	case len(c.asks) >= maxAsks:
-		c.answer(env.ID, nil, wsctl.Errorf(wsctl.CodeTooMany, "the client has too many calls to answer"), env.Type)
-		return nil
+		err = wsctl.Errorf(wsctl.CodeTooMany, "the client has too many calls to answer")
 	case c.closing:
-		c.answer(env.ID, nil, wsctl.Errorf(wsctl.CodeUnavailable, "the client is closing"), env.Type)
+		err = wsctl.Errorf(wsctl.CodeUnavailable, "the client is closing")
+	default:
+		ctx, cancel := context.WithCancel(c.ctx)
+		a := &ask{cancel: cancel}
+		c.asks[env.ID] = a
+		go c.handle(ctx, a, h, env)
 		return nil
 	}
-	ctx, cancel := context.WithCancel(c.ctx)
-	a := &ask{cancel: cancel}
-	c.asks[env.ID] = a
-	go c.handle(ctx, a, h, env)
+	if c.sess.bytes > 2*c.opts.MaxBuffer { // it asks and asks, but takes no answer
+		return garbage(wsctl.CloseTooMany, "too many answers wait for the server")
+	}
+	c.push(&message{data: composeError(env.ID, err), bound: true})
 	return nil
 }
 
@@ -210,40 +227,53 @@ type ask struct{ cancel context.CancelFunc }
 // handle is the goroutine of one call of the server. It ends when the function of the user returns.
 func (c *Client) handle(ctx context.Context, a *ask, h *handler, env envelope) {
 	defer a.cancel()
-	var result any
-	err := error(&wsctl.Error{Code: wsctl.CodeInternal}) // of a panic
-	c.guarded(env.Type, func() { result, err = h.fn(ctx, env.Data) })
-	var data jsontext.Value
-	if err == nil {
-		data, err = encode(result)
-	}
+	end := compose("$error", env.ID, internalError) // of a panic, and of runtime.Goexit
+	defer func() { c.conclude(a, env, end) }()
+	c.guarded(env.Type, func() {
+		result, err := h.fn(ctx, env.Data)
+		var data jsontext.Value
+		if err == nil {
+			data, err = encode(result)
+		}
+		if err == nil {
+			end = compose("$reply", env.ID, data)
+			return
+		}
+		end = composeError(env.ID, err)
+		if _, hidden := visible(err); hidden {
+			c.opts.Logger.Error("wsctl: a call of the server failed", "type", env.Type, "error", err)
+		}
+	})
+}
+
+// conclude sends the end of a call of the server, unless the session is another one by now.
+func (c *Client) conclude(a *ask, env envelope, end []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.asks[env.ID] != a { // the session is another one
+	if c.asks[env.ID] != a {
 		return
 	}
 	delete(c.asks, env.ID)
-	c.answer(env.ID, data, err, env.Type)
+	if c.info.Max > 0 && len(end) > c.info.Max {
+		c.log(slog.LevelError, "wsctl: the answer to the server is larger than it takes", "type", env.Type)
+		end = composeError(env.ID, tooBig())
+	}
+	c.push(&message{data: end, bound: true})
 }
 
-// answer ends a call of the server. The caller has the lock.
-func (c *Client) answer(id uint64, data jsontext.Value, err error, typ string) {
-	b := compose("$reply", id, data)
-	if err == nil && c.info.Max > 0 && len(b) > c.info.Max {
-		err = tooBig()
-	}
+var internalError = jsontext.Value(`{"code":"internal","message":""}`)
+
+// composeError is the bad end of a call of the server.
+func composeError(id uint64, err error) []byte {
+	w, _ := visible(err)
+	data, err := encode(w)
 	if err != nil {
-		w, hidden := visible(err)
-		if hidden {
-			c.opts.Logger.Error("wsctl: a call of the server failed", "type", typ, "error", err)
-		}
-		data, err := encode(w)
-		if err != nil {
-			data = jsontext.Value(`{"code":"internal","message":""}`)
-		}
-		if b = compose("$error", id, data); c.info.Max > 0 && len(b) > c.info.Max {
-			b = compose("$error", id, []byte(`{"code":"internal","message":""}`))
-		}
+		data = internalError
 	}
-	c.push(&message{data: b, bound: true})
+	return compose("$error", id, data)
+}
+
+// log writes to the log in the turn of the user's functions, as its handler may be one of them. The caller has the lock.
+func (c *Client) log(level slog.Level, msg string, args ...any) {
+	c.post(event{fn: func() { c.opts.Logger.Log(context.Background(), level, msg, args...) }})
 }

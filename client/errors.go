@@ -83,9 +83,9 @@ func visible(err error) (w wireError, hidden bool) {
 		}
 		return w, false
 	case errors.Is(err, context.DeadlineExceeded):
-		return wireError{Code: wsctl.CodeTimeout}, true
+		return wireError{Code: wsctl.CodeTimeout}, false
 	case errors.Is(err, context.Canceled):
-		return wireError{Code: wsctl.CodeCanceled}, true
+		return wireError{Code: wsctl.CodeCanceled}, false
 	}
 	return wireError{Code: wsctl.CodeInternal}, true
 }

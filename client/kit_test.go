@@ -2,11 +2,11 @@ package client_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,25 +21,36 @@ type server struct {
 	t     *testing.T
 	l     *mempipe.Listener
 	conns chan *peer
+	up    websocket.Upgrader
+
+	status atomic.Int64 // to answer instead; 0: none
 }
+
+// refuse has the server answer with an HTTP status.
+func (s *server) refuse(status int) { s.status.Store(int64(status)) }
 
 // peer is the server's end of one connection.
 type peer struct {
-	t  *testing.T
-	ws *websocket.Conn
+	t      *testing.T
+	ws     *websocket.Conn
+	header http.Header // of the client's request
 }
 
 // serve starts a server. In a synctest bubble it is called inside.
 func serve(t *testing.T) *server {
 	s := &server{t: t, l: mempipe.Listen(), conns: make(chan *peer, 100)}
-	up := websocket.Upgrader{Subprotocols: []string{"wsctl.v1"}}
+	s.up.Subprotocols = []string{"wsctl.v1"}
 	hs := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := up.Upgrade(w, r, nil)
+		if status := s.status.Load(); status != 0 {
+			w.WriteHeader(int(status))
+			return
+		}
+		ws, err := s.up.Upgrade(w, r, nil)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		s.conns <- &peer{t, ws}
+		s.conns <- &peer{t, ws, r.Header}
 	})}
 	done := make(chan struct{})
 	go func() {
@@ -154,11 +165,3 @@ func (p *peer) close(code int) {
 
 // cut is the loss of the connection.
 func (p *peer) cut() { _ = p.ws.NetConn().Close() }
-
-func str(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return string(b)
-}

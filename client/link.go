@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -22,10 +21,11 @@ const (
 // link is one connection that is open. The goroutine that runs the client reads from it; one more writes, which ends with
 // ctx or when a write fails.
 type link struct {
-	c    *Client
-	ws   *websocket.Conn
-	buf  []byte // of the reader
-	size int    // of the last message
+	c   *Client
+	ws  *websocket.Conn
+	buf []byte // of the reader
+
+	parser parser
 
 	silence time.Duration // the longest without a sign of life; 0: any
 	ackMax  int
@@ -47,11 +47,11 @@ type link struct {
 	ping      bool
 	pinged    time.Time // last
 	probed    bool      // nothing was received since Redial
-	away      bool      // after $goaway: signs of life don't count
+	away      bool      // signs of life don't count any more, as after $goaway
 	bye       int       // close code to write, then nothing more
 	leaving   bool      // Close waits for the server's answer
 	writing   bool      // a message at this moment
-	renewing  bool      // the credential, in a goroutine of its own
+	failed    bool      // writing did; the reader has a moment to find out why
 }
 
 func newLink(c *Client, ws *websocket.Conn) *link {
@@ -92,7 +92,7 @@ func (l *link) write() {
 			return
 		case b != nil:
 			if l.ws.WriteMessage(websocket.TextMessage, b) != nil {
-				_ = l.ws.NetConn().Close() // wakes the reader, which says how it ended
+				l.fail()
 				return
 			}
 			continue
@@ -107,6 +107,14 @@ func (l *link) write() {
 			return
 		}
 	}
+}
+
+// fail gives the reader, which says how the connection ended, a moment: the server may have closed, and said why.
+func (l *link) fail() {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	l.failed, l.away = true, true
+	_ = l.ws.SetReadDeadline(time.Now().Add(byeShort))
 }
 
 // next is what to write now.
@@ -136,6 +144,10 @@ func (l *link) next() (b []byte, bye int) {
 	}
 	if m := c.sess.next(); m != nil {
 		l.writing = true
+		if k := m.call; k != nil && k.stream && c.info.Window == 0 {
+			k.window, k.room = true, ownWindow // the server waits to be told
+			c.push(&message{data: composeNumber("$more", k.id, ownWindow), bound: true})
+		}
 		return m.data, 0
 	}
 	return nil, 0
@@ -160,7 +172,7 @@ func (l *link) askPing() {
 
 // probe gives the connection up unless there is a sign of life soon. The caller has c.mu.
 func (l *link) probe() {
-	if l.silence == 0 || l.probed || l.away || l.leaving {
+	if l.probing == nil || l.probed || l.away || l.leaving {
 		return
 	}
 	l.askPing()
@@ -199,7 +211,7 @@ func (l *link) sendClose(code int, wait time.Duration) {
 
 // alive takes a sign of life. Only the reader calls it.
 func (l *link) alive() {
-	if l.silence == 0 {
+	if l.probing == nil {
 		return
 	}
 	l.c.mu.Lock()
@@ -207,8 +219,11 @@ func (l *link) alive() {
 	if l.probed {
 		l.probed = false
 		l.probing.Stop()
+		if l.silence == 0 && !l.away && !l.leaving {
+			_ = l.ws.SetReadDeadline(time.Time{}) // giveUp may have been quicker to set it than to be heard
+		}
 	}
-	if !l.away && !l.leaving {
+	if l.silence > 0 && !l.away && !l.leaving {
 		_ = l.ws.SetReadDeadline(time.Now().Add(l.silence))
 	}
 }
@@ -264,6 +279,12 @@ func (l *link) ended(err error) *ending {
 	case errors.As(err, &ce):
 		return closedBy(ce.Code, ce.Text)
 	case errors.As(err, &timeout) && timeout.Timeout():
+		l.c.mu.Lock()
+		failed := l.failed
+		l.c.mu.Unlock()
+		if failed {
+			return closedBy(wsctl.CloseAbnormal, "writing has failed")
+		}
 		e := closedBy(wsctl.CloseTimeout, "no sign of life")
 		e.local = true
 		return e
@@ -289,22 +310,4 @@ func (l *link) detach(e *ending) {
 			t.Stop()
 		}
 	}
-}
-
-// faults counts the bad messages of the server.
-type faults struct {
-	times []time.Time
-}
-
-// bad reports whether this one is too much: the eleventh within 10 s.
-func (f *faults) bad(log *slog.Logger, typ string, err error) bool {
-	now := time.Now()
-	log.Warn("wsctl: a bad message of the server", "type", typ, "error", err)
-	f.times = append(f.times, now)
-	if len(f.times) <= 10 {
-		return false
-	}
-	first := f.times[0]
-	f.times = f.times[1:]
-	return now.Sub(first) < 10*time.Second
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,7 +13,7 @@ import (
 
 // receive takes a message of the server. b is valid until it returns.
 func (c *Client) receive(l *link, b []byte) *ending {
-	env, err := parse(b)
+	env, err := l.parser.parse(b)
 	if !c.opts.Plain && err == nil {
 		switch env.Type { // those that aren't counted
 		case "$welcome":
@@ -28,10 +29,7 @@ func (c *Client) receive(l *link, b []byte) *ending {
 	defer c.mu.Unlock()
 	c.count(l, len(b))
 	if err != nil {
-		if c.faults.bad(c.opts.Logger, "", err) {
-			return garbage(wsctl.CloseBadRequest, "too many bad messages")
-		}
-		return nil
+		return c.bad("", err)
 	}
 	if env.Type[0] == '$' {
 		return c.control(env)
@@ -120,7 +118,7 @@ func (c *Client) goAway(l *link, env envelope) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.retry.away, c.retry.min, c.retry.max = true, ms(min(r.Min, day)), ms(min(r.Max, day))
-	if l != nil && !l.away && !l.leaving {
+	if l != nil && l.silence > 0 && !l.away && !l.leaving {
 		l.away = true
 		_ = l.ws.SetReadDeadline(time.Now().Add(l.silence))
 	}
@@ -225,4 +223,20 @@ func (c *Client) renew(l *link) {
 		c.opts.Logger.Warn("wsctl: the credential was not renewed", "error", err)
 	}
 	c.renewLater(l)
+}
+
+// bad takes note of a bad message. The eleventh within 10 s is too much. The caller has the lock.
+func (c *Client) bad(typ string, err error) *ending {
+	now := time.Now()
+	c.log(slog.LevelWarn, "wsctl: a bad message of the server", "type", typ, "error", err)
+	c.faults = append(c.faults, now)
+	if len(c.faults) <= 10 {
+		return nil
+	}
+	first := c.faults[0]
+	c.faults = c.faults[1:]
+	if now.Sub(first) >= 10*time.Second {
+		return nil
+	}
+	return garbage(wsctl.CloseBadRequest, "too many bad messages")
 }

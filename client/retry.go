@@ -11,11 +11,8 @@ import (
 const (
 	closeProtocol    = 1002
 	closeUnsupported = 1003
-	closeNoStatus    = 1005
 	closeTooBig      = 1009
 	closeMandatory   = 1010
-	closeRestart     = 1012
-	closeTryAgain    = 1013
 )
 
 // ending is how an attempt or a connection ended.
@@ -26,9 +23,6 @@ type ending struct {
 	forget bool  // the session with it
 	final  bool
 }
-
-func (e *ending) Error() string { return e.err.Error() }
-func (e *ending) Unwrap() error { return e.err }
 
 func closedBy(code int, reason string) *ending {
 	return &ending{err: &wsctl.CloseError{Code: code, Reason: reason}, code: code}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,7 +86,8 @@ func (c *Client) after(e *ending) (pause time.Duration, ok bool) {
 	if v.forget || !c.sess.keep && l != nil {
 		c.loseSession()
 	}
-	c.opts.Logger.Debug("wsctl: not connected", "error", e.err)
+	c.sess.remove(func(m *message) bool { return m.volatile })
+	c.log(slog.LevelDebug, "wsctl: not connected", "error", e.err)
 	select { // an older wish to hurry is fulfilled
 	case <-c.hurry:
 	default:
@@ -128,7 +130,7 @@ func (c *Client) token(ctx context.Context) (token string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.opts.Logger.Error("wsctl: Options.Token panicked", "panic", p, "stack", string(debug.Stack()))
-			err = errors.New("Token panicked")
+			err = errors.New("the function panicked")
 		}
 	}()
 	return c.opts.Token(ctx)
@@ -282,12 +284,12 @@ func (c *Client) greet(ctx context.Context, l *link) *ending {
 			}
 			return e
 		}
-		env, err := parse(b)
+		env, err := l.parser.parse(b)
 		if err == nil && env.Type == "$goaway" {
 			c.goAway(nil, env)
 			continue
 		}
-		if err == nil && env.Type != "$welcome" {
+		if err == nil && (env.Type != "$welcome" || env.Data == nil) {
 			err = errors.New("$welcome expected")
 		}
 		if err == nil {
@@ -307,7 +309,7 @@ func (c *Client) greet(ctx context.Context, l *link) *ending {
 // check refuses numbers that nobody can work with.
 func (w *welcome) check() error {
 	const long = int64(365 * 24 * time.Hour / time.Millisecond)
-	if w.Ping < 1 || w.Ping > long || w.Timeout < 0 || w.Timeout > long || w.Max < 0 || w.Ack < 0 || w.Ack > 64 || w.Window < 0 ||
+	if w.Ping < 0 || w.Ping > long || w.Timeout < 0 || w.Timeout > long || w.Max < 0 || w.Ack < 0 || w.Ack > 64 || w.Window < 0 || w.Window > 1<<20 ||
 		w.Ack > 0 && w.Session == "" {
 		return errors.New("$welcome has a number out of range")
 	}
@@ -339,7 +341,9 @@ func (c *Client) begin(ctx context.Context, l *link, w *welcome) *ending {
 		if w.Expires != nil {
 			c.info.Expires = time.Now().Add(ms(*w.Expires))
 		}
-		l.silence = c.info.Ping + c.info.Timeout
+		if w.Ping > 0 { // else there are no pings, and silence says nothing
+			l.silence = c.info.Ping + c.info.Timeout
+		}
 		l.ackMax = w.Ack
 		l.ack = !w.Resumed && w.Ack > 0
 		l.ackTime = time.NewTimer(ackDelay)
@@ -364,7 +368,7 @@ func (c *Client) dropTooBig() {
 		if m.call != nil {
 			c.end(m.call, outcome{err: tooBig()})
 		} else {
-			c.opts.Logger.Warn("wsctl: a message that waited is larger than the server takes and was dropped", "bytes", len(m.data))
+			c.log(slog.LevelWarn, "wsctl: a message that waited is larger than the server takes and was dropped", "bytes", len(m.data))
 		}
 	}
 }

@@ -26,11 +26,12 @@ type session struct {
 
 // message is one counted message on its way to the server.
 type message struct {
-	data    []byte
-	call    *call     // that it begins, or nil
-	bound   bool      // to the session, as an answer is: nothing of it goes into the next one
-	since   time.Time // of a Send: it expires after QueueTTL
-	written bool      // it has a number
+	data     []byte
+	call     *call     // that it begins, or nil
+	bound    bool      // to the session, as an answer is: nothing of it goes into the next one
+	since    time.Time // of a Send: it expires after QueueTTL
+	volatile bool      // worth nothing on a later connection
+	written  bool      // it has a number
 }
 
 var (

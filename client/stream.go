@@ -121,6 +121,9 @@ func consume[T any](ctx context.Context, c *Client, k *call, yield func(T, error
 // item waits for the next item of a stream; nil without an error is its end.
 func (c *Client) item(ctx context.Context, k *call) (*jsontext.Value, error) {
 	for {
+		if err := ctx.Err(); err != nil { // also while items wait: there may always be some
+			return nil, contextError(err)
+		}
 		c.mu.Lock()
 		if len(k.items) > 0 {
 			item := k.items[0]
@@ -150,13 +153,23 @@ func (c *Client) item(ctx context.Context, k *call) (*jsontext.Value, error) {
 // grant lets the server send more, in steps of half a window. The caller has the lock.
 func (c *Client) grant(k *call) {
 	k.taken++
-	if k.over || k.taken < max(1, c.info.Window/2) {
+	if k.over || k.taken < max(1, firstCredit(c.info.Window)/2) {
 		return
 	}
 	k.room += k.taken
 	c.push(&message{data: composeNumber("$more", k.id, uint64(k.taken)), bound: true})
 	k.taken = 0
 }
+
+// firstCredit is how many items a server may send ahead: its window, or ours if it leaves that to the client.
+func firstCredit(window int) int {
+	if window == 0 {
+		return ownWindow
+	}
+	return window
+}
+
+const ownWindow = 64
 
 // feed sends the items of a call as the server takes them, and their end. It returns early when the call ends.
 func feed[Item any](ctx context.Context, c *Client, k *call, items iter.Seq2[Item, error]) {
@@ -227,7 +240,7 @@ func (c *Client) sendEnd(k *call, cause error) {
 		w.Data = nil
 		var err error
 		if data, err = encode(w); err != nil {
-			data = jsontext.Value(`{"code":"internal","message":""}`)
+			data = internalError
 		}
 	}
 	c.mu.Lock()

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -32,11 +33,17 @@ var (
 	errIDInUse  = errors.New("the id is in use")
 )
 
+// parser keeps what can be used again for the next message.
+type parser struct {
+	r bytes.Reader
+	d jsontext.Decoder
+}
+
 // parse is strict about the envelope only: names given twice and lone surrogates in data are for whoever decodes it.
-func parse(b []byte) (e envelope, err error) {
-	var r bytes.Reader
-	r.Reset(b)
-	d := jsontext.NewDecoder(&r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+func (p *parser) parse(b []byte) (e envelope, err error) {
+	p.r.Reset(b)
+	d := &p.d
+	d.Reset(&p.r, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if d.PeekKind() != '{' {
 		return envelope{}, errEnvelope
 	}
@@ -49,13 +56,17 @@ func parse(b []byte) (e envelope, err error) {
 		if name, err = d.ReadValue(); err != nil {
 			return envelope{}, err
 		}
+		key := name[1 : len(name)-1]
+		if bytes.IndexByte(key, '\\') >= 0 {
+			key, _ = jsontext.AppendUnquote(nil, name) // what is invalid in it is no name of ours
+		}
 		var seen *bool
-		switch string(name) {
-		case `"type"`:
+		switch string(key) {
+		case "type":
 			seen = &typ
-		case `"id"`:
+		case "id":
 			seen = &id
-		case `"data"`:
+		case "data":
 			seen = &data
 		}
 		if value, err = d.ReadValue(); err != nil {
@@ -115,11 +126,16 @@ type welcome struct {
 	Expires  *int64 `json:"expires"`
 }
 
-// encode is the JSON of an argument; nil has none.
-func encode(v any) (jsontext.Value, error) {
+// encode is the JSON of an argument; nil has none. A marshaler that panics is an error.
+func encode(v any) (data jsontext.Value, err error) {
 	if v == nil {
 		return nil, nil
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			data, err = nil, fmt.Errorf("encoding %T panicked: %v", v, p)
+		}
+	}()
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
