@@ -200,6 +200,10 @@ func (r *route) itemSeq(items iter.Seq2[[]byte, error], state *atomic.Int32) ref
 			if !yield.Call(pair[:])[0].Bool() {
 				return nil
 			}
+			if state.Load() == itemsOver { // before the client is asked for more of a call that has had its end
+				fail(errItemsOver)
+				return nil
+			}
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"strconv"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 )
@@ -13,7 +14,8 @@ import (
 // uploadWindow is the most items of a client's stream that may be under way.
 const uploadWindow = 32
 
-// stream is a call of a method that streams: its result in items, or an argument. Guarded by the socket's mu.
+// stream is a call of a method that streams: its result in items, or an argument. Guarded by the socket's mu, but for what
+// grants does.
 type stream struct {
 	credit  int           // items that the client wants
 	changed chan struct{} // the method waits for something to change; nil: it doesn't
@@ -23,6 +25,9 @@ type stream struct {
 	ended   bool     // no more items come
 	err     *Error   // why the client's stream broke
 	fault   *Error   // of the client's: the call's end, whatever the method says
+
+	grants sync.Mutex // held while a $more is sent; guards over
+	over   bool       // the call has its end: nothing may follow
 }
 
 func (st *stream) wake() {
@@ -125,6 +130,9 @@ func (s *Socket) callStream(ctx context.Context, t target, e envelope) (any, err
 		items = s.uploaded(ctx, st, e.id)
 	}
 	result, err := t.r.callStream(t.c, ctx, s, e.data, items, emit)
+	st.grants.Lock()
+	st.over = true
+	st.grants.Unlock()
 	s.mu.Lock()
 	fault := st.fault
 	s.mu.Unlock()
@@ -180,7 +188,7 @@ func (s *Socket) nextItem(ctx context.Context, st *stream, id int64) (item []byt
 		if more := uploadWindow - st.granted - len(st.items); more >= uploadWindow/2 && !st.ended {
 			st.granted += more
 			s.mu.Unlock()
-			s.grant(id, more)
+			s.grant(st, id, more)
 			s.mu.Lock()
 		}
 		switch {
@@ -200,8 +208,13 @@ func (s *Socket) nextItem(ctx context.Context, st *stream, id int64) (item []byt
 	}
 }
 
-// grant tells the client how many more items it may send.
-func (s *Socket) grant(id int64, n int) {
+// grant tells the client how many more items it may send, unless the call has its end.
+func (s *Socket) grant(st *stream, id int64, n int) {
+	st.grants.Lock()
+	defer st.grants.Unlock()
+	if st.over {
+		return
+	}
 	b := getBuffer()
 	b.Write(zeros[:headRoom])
 	_ = appendMessage(b, "$more", id, n)

@@ -434,3 +434,40 @@ func TestStreamMiddleware(t *testing.T) {
 		c.cut()
 	})
 }
+
+// deserter leaves a goroutine behind in the midst of its client's items.
+type deserter struct{ taken, ended chan bool }
+
+func (d *deserter) Leave(_ *wsctl.Socket, in iter.Seq2[int, error]) {
+	go func() {
+		n := 0
+		for range in {
+			if n++; n == 16 { // the next one asks for more
+				close(d.taken)
+				<-d.ended
+			}
+		}
+	}()
+	<-d.taken
+}
+
+func (d *deserter) Now(*wsctl.Socket) string { return "now" }
+
+// A call that has had its end asks its client for nothing, whoever still ranges over the items.
+func TestNothingIsAskedAfterTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := &deserter{make(chan bool), make(chan bool)}
+		h, _ := newHandler(t, d, &wsctl.Options{PingInterval: -1})
+		c, _ := serve(t, h).enter(t)
+		c.send(call(1, "Leave", ""))
+		c.want(more(1, 32))
+		for range 16 {
+			c.send(item(1, 1))
+		}
+		c.want(`{"type":"$reply","id":1}`)
+		close(d.ended)
+		synctest.Wait()
+		c.send(call(2, "Now", ""))
+		c.want(replied(2, `"now"`))
+	})
+}
