@@ -51,6 +51,9 @@ func (s *Socket) runAuth(m *inbound, token string) {
 	done := false
 	defer func() {
 		if !done { // Authenticate has ended the goroutine by runtime.Goexit
+			s.mu.Lock()
+			s.forget(m.id)
+			s.mu.Unlock()
 			s.end(&CloseError{Code: CloseInternal}, false)
 		}
 		s.release()

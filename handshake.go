@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -17,12 +18,12 @@ import (
 // with an old one.
 type handshake struct {
 	h     *Handler
-	c     *conn
 	place *list.Element // in Handler.pending
 
 	taken bool // the connection is a session's
 
 	mu       sync.Mutex  // guards following
+	c        *conn       // nil: it is being upgraded
 	verdict  *CloseError // why it was given up
 	finished bool
 }
@@ -33,6 +34,24 @@ func (hs *handshake) abandon(ce *CloseError) {
 	defer hs.mu.Unlock()
 	if hs.verdict == nil && !hs.finished {
 		hs.verdict = ce
+		hs.wake()
+	}
+}
+
+// upgraded begins the wait for $hello.
+func (hs *handshake) upgraded(c *conn, timeout time.Duration) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	hs.c = c
+	_ = c.Conn.SetDeadline(time.Now().Add(timeout))
+	if hs.verdict != nil {
+		hs.wake()
+	}
+}
+
+// wake ends the reading, if there is a connection to read from. mu is held.
+func (hs *handshake) wake() {
+	if hs.c != nil {
 		_ = hs.c.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -48,10 +67,14 @@ func (hs *handshake) finish() *CloseError {
 var errTooManyPending = &CloseError{Code: CloseTooMany, Reason: "too many connections are being opened"}
 
 // expect puts a connection among those without $welcome: a tenth of MaxConns, at least 100. The oldest goes first.
-func (h *Handler) expect(c *conn) *handshake {
-	hs := &handshake{h: h, c: c}
+// nil: none is taken.
+func (h *Handler) expect() *handshake {
+	hs := &handshake{h: h}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.stopping || h.full() && h.parked.Len() == 0 {
+		return nil
+	}
 	if h.opts.MaxConns > 0 && h.pending.Len() >= max(100, h.opts.MaxConns/10) {
 		for e := h.pending.Front(); e != nil; e = e.Next() {
 			if old := e.Value.(*handshake); !old.given() {
@@ -61,9 +84,6 @@ func (h *Handler) expect(c *conn) *handshake {
 		}
 	}
 	hs.place = h.pending.PushBack(hs)
-	if h.stopping {
-		hs.abandon(errShutdown)
-	}
 	return hs
 }
 
@@ -86,26 +106,25 @@ func (h *Handler) unexpect(hs *handshake, lingers bool) {
 
 // serveSession upgrades a client of wsctl.v1, and opens or resumes its session.
 func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, allowed bool) {
-	h.mu.Lock()
-	full := h.stopping || h.full() && h.parked.Len() == 0
-	h.mu.Unlock()
-	if full {
+	hs := h.expect()
+	if hs == nil {
 		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
 		return
 	}
-	c := h.upgrade(w, r, nil)
-	if c == nil {
-		return
-	}
-	hs := h.expect(c)
+	c := (*conn)(nil)
 	ce := &CloseError{Code: CloseInternal} // also of an Authenticate that ends the goroutine by runtime.Goexit
 	defer func() {
-		h.unexpect(hs, !hs.taken)
-		if !hs.taken {
+		lingers := c != nil && !hs.taken
+		h.unexpect(hs, lingers)
+		if lingers {
 			h.refused.Add(1)
 			go c.refuse(h, ce)
 		}
 	}()
+	if c = h.upgrade(w, r, nil); c == nil {
+		return
+	}
+	hs.upgraded(c, h.opts.HandshakeTimeout)
 	if !allowed {
 		ce = &CloseError{Code: CloseForbidden, Reason: "this origin is not allowed"}
 		return
@@ -116,7 +135,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, allowed b
 // begin waits for $hello and opens or resumes the session. It returns how the connection is to be closed otherwise.
 func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 	c := hs.c
-	hello, ce := c.readHello(h.opts.HandshakeTimeout)
+	hello, ce := c.readHello()
 	if verdict := hs.finishIf(ce != nil); verdict != nil {
 		return verdict
 	}
@@ -183,8 +202,7 @@ func (hs *handshake) finishIf(over bool) *CloseError {
 }
 
 // readHello reads the first message, and nothing behind it.
-func (c *conn) readHello(timeout time.Duration) (*hello, *CloseError) {
-	_ = c.Conn.SetDeadline(time.Now().Add(timeout))
+func (c *conn) readHello() (*hello, *CloseError) {
 	c.max = maxHello
 	b, err := c.nextMessage()
 	if err != nil {
@@ -235,6 +253,10 @@ func (h *Handler) reserveSession() bool {
 	ok := !h.stopping && (!h.full() || oldest != nil)
 	if ok {
 		h.conns++
+		if oldest != nil { // so that nobody else takes the same place
+			h.parked.Remove(oldest.session.place)
+			oldest.session.place = nil
+		}
 	}
 	h.mu.Unlock()
 	if oldest != nil && ok {
@@ -255,7 +277,11 @@ func (h *Handler) resume(c *conn, hello *hello, id Identity) error {
 	if err != nil {
 		return err
 	}
-	h.unpark(s)
+	s.mu.Lock()
+	if s.conn != nil { // else it is parked again
+		h.unpark(s)
+	}
+	s.mu.Unlock()
 	if old != nil {
 		old.close(&CloseError{Code: CloseReplaced, Reason: "another connection has resumed the session"}, false, false)
 	}
@@ -280,17 +306,18 @@ func (s *Socket) attachFirst(c *conn, welcome []byte, agreed bool) {
 	} else {
 		s.out.end(true)
 	}
-	if s.ended == nil {
-		s.out.attach(c)
-	}
+	s.out.attach(c)
 }
 
 // park puts a session that has lost its connection among those that wait.
 func (h *Handler) park(s *Socket) {
 	s.mu.Lock()
 	h.mu.Lock()
-	if s.conn == nil && !s.ending && s.session.place == nil {
+	if s.conn == nil && !s.ending {
 		s.session.parkedAt = time.Now()
+		if s.session.place != nil { // of the last time: who has resumed it comes too late
+			h.parked.Remove(s.session.place)
+		}
 		s.session.place = h.parked.PushBack(s)
 		s.out.park()
 	}
@@ -330,18 +357,20 @@ func (h *Handler) parkedBytes(n int) {
 
 // relieve ends the oldest sessions without a connection while they keep too much.
 func (h *Handler) relieve() {
+	tooMuch := func() bool { return h.parkedSize.Load() > int64(h.opts.ParkBuffer) }
 	for {
 		h.mu.Lock()
 		e := h.parked.Front()
-		if e == nil || h.parkedSize.Load() <= int64(h.opts.ParkBuffer) {
-			h.relieving.Store(false)
-			h.mu.Unlock()
+		h.mu.Unlock()
+		if e != nil && tooMuch() && e.Value.(*Socket).expire("too much waited for lost clients") {
+			continue
+		}
+		h.relieving.Store(false)
+		if e == nil || !tooMuch() || h.relieving.Swap(true) {
 			return
 		}
-		s := e.Value.(*Socket)
-		h.mu.Unlock()
-		s.expire("too much waited for lost clients")
-		h.unpark(s)
+		// More has come meanwhile, or the oldest is just coming back and is about to leave the list.
+		runtime.Gosched()
 	}
 }
 

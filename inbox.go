@@ -79,11 +79,11 @@ func (s *Socket) pause(d <-chan time.Time) {
 // message takes a message from the reader of c. It is counted and has its place in one step: what another connection of
 // the session reads comes after it.
 func (s *Socket) message(c *conn, b *bytes.Buffer) (replaced bool) {
-	if c.deaf {
+	e, err := scan(b.Bytes())
+	if c.deaf && (err != nil || e.typ[0] != '$') { // those of the protocol are for methods that were taken before
 		return false
 	}
 	s.h.received.Add(1)
-	e, err := scan(b.Bytes())
 	s.mu.Lock()
 	if s.conn != c || s.ended != nil { // nothing that still comes from it concerns the session
 		s.mu.Unlock()
@@ -124,16 +124,16 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 	}
 	limit := s.h.opts.Concurrency
 	target := s.lookup(e, fault)
-	if in.workers == 0 && limit == 1 && !target.wantsWorker {
+	if in.workers == 0 && limit == 1 && !target.wantsWorker && in.asking == 0 { // else the reader has an answer to read
 		in.workers++
 		in.inline, in.inlineID = c, e.id
-		s.mu.Unlock()
-		if c.burst {
+		if c.burst { // under mu, as promote is
 			s.out.cork()
 		} else {
 			c.burst = true
 			s.out.beginBurst()
 		}
+		s.mu.Unlock()
 		s.handle(context.Background(), target, e, fault)
 		return s.endInline(c)
 	}
@@ -208,7 +208,7 @@ func (s *Socket) exited(c *conn) (replaced bool) {
 	replaced = s.inbox.inline != c
 	s.inbox.inline = nil
 	s.nextWorker()
-	if !replaced {
+	if !replaced && s.conn == c {
 		s.inbox.piece = false
 	}
 	s.mu.Unlock()

@@ -70,6 +70,7 @@ func (s *Socket) sweep(now time.Time) {
 		s.expire("its client didn't come back")
 	}
 	if c == nil {
+		s.swept = sweepState{} // what it refers to may be much
 		return
 	}
 	o, st := &s.h.opts, &s.swept

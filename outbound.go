@@ -61,10 +61,13 @@ func (c *conn) control(frame []byte) {
 	c.flushLocked()
 }
 
-func (c *conn) controlLocked(frame []byte) {
-	if c.state == connOpen && len(c.first)+len(frame) <= maxFirst {
-		c.first = append(c.first, frame...)
+// controlLocked is control without the writing. It tells whether the frame was taken. mu is held.
+func (c *conn) controlLocked(frame []byte) bool {
+	if c.state != connOpen || len(c.first)+len(frame) > maxFirst {
+		return false
 	}
+	c.first = append(c.first, frame...)
+	return true
 }
 
 // wsPing and pong are control frames of at most 125 bytes of payload.
@@ -196,7 +199,7 @@ func (c *conn) close(ce *CloseError, end, slow bool) {
 	o := c.out
 	o.mu.Lock()
 	if end {
-		o.end(slow)
+		o.end(slow || o.conn == nil)
 	} else {
 		o.detach(c)
 	}

@@ -362,6 +362,7 @@ func (o *outbox) detach(c *conn) {
 		return
 	}
 	o.conn = nil
+	o.wakeHalf()
 	if o.deflated.Swap(false) {
 		o.s.h.hub.deflating.Add(-1)
 	}
@@ -385,14 +386,14 @@ func (o *outbox) unpark() {
 	}
 }
 
-// end takes nothing more. What is queued is still written if there is a connection, unless the client is slow. mu is held.
-func (o *outbox) end(slow bool) {
+// end takes nothing more. What is queued is dropped, or waits for its connection. mu is held.
+func (o *outbox) end(drop bool) {
 	o.closed = true
 	if o.deflated.Swap(false) {
 		o.s.h.hub.deflating.Add(-1)
 	}
 	o.unpark()
-	if o.conn == nil || slow {
+	if drop {
 		o.drop()
 	}
 	if o.log != nil {

@@ -37,9 +37,9 @@ func (s *Socket) slow(c *conn) {
 		c.burst = false
 		s.endBurst()
 	}
+	due := time.Now().Add(wait) // before the timer is set, which fires but once
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	due := time.Now().Add(wait)
 	s.mu.Lock()
 	for s.conn == c && s.ended == nil && !s.stopping.Load() && time.Now().Before(due) {
 		s.pause(timer.C)

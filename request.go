@@ -35,12 +35,19 @@ func (s *Socket) Call(ctx context.Context, typ string, data, reply any) error {
 	if err != nil {
 		return err
 	}
+	waiting := true
+	defer func() {
+		if waiting { // a marshaler has panicked
+			s.endAsk(id)
+		}
+	}()
 	b := getBuffer()
 	b.Write(zeros[:headRoom])
 	if err = appendMessage(b, typ, id, data); err == nil {
 		err = s.sendPayload(b.Bytes())
 	}
 	putBuffer(b)
+	waiting = false
 	if err == nil {
 		s.out.flush()
 		select {

@@ -83,12 +83,13 @@ func (ss *session) owed() bool { return !ss.noResume && ss.received > ss.acked }
 // sendAck tells the client what was received, if it doesn't know: now, or with what is sent later.
 func (s *Socket) sendAck(c *conn, later bool) {
 	s.mu.Lock()
-	frame := s.ackFrame()
-	due := len(frame) > 0 && s.conn == c
+	due := s.session.owed() && s.conn == c
 	if due {
 		// Under mu, so that none overtakes another. What gathers there goes with what is queued.
 		s.out.mu.Lock()
-		c.controlLocked(frame)
+		if c.controlLocked(s.ackFrame()) {
+			s.acknowledge()
+		}
 		s.out.mu.Unlock()
 	}
 	s.mu.Unlock()
@@ -97,13 +98,15 @@ func (s *Socket) sendAck(c *conn, later bool) {
 	}
 }
 
+// acknowledge notes that the client was told what was received. mu is held.
+func (s *Socket) acknowledge() { s.session.acked, s.session.bytes = s.session.received, 0 }
+
 // ackFrame returns the $ack that is owed, or nothing. mu is held.
 func (s *Socket) ackFrame() []byte {
 	ss := s.session
 	if !ss.owed() {
 		return nil
 	}
-	ss.acked, ss.bytes = ss.received, 0
 	return textFrame(append(strconv.AppendUint([]byte(`{"type":"$ack","data":`), ss.received, 10), '}'))
 }
 
@@ -129,28 +132,19 @@ func (ss *session) expired(now time.Time, window time.Duration) bool {
 	return !ss.parkedAt.IsZero() && now.Sub(ss.parkedAt) >= window
 }
 
-// expire ends a session that waits, in the way in which its last connection ended.
-func (s *Socket) expire(why string) {
+// expire ends a session that waits, in the way in which its last connection ended. It tells whether it did: a connection may
+// have come.
+func (s *Socket) expire(why string) bool {
 	s.mu.Lock()
-	parked := s.conn == nil && s.session.lost != nil && !s.ending
 	ce := s.session.lost
-	if parked && ce.Reason == "" {
+	s.mu.Unlock()
+	if ce == nil {
+		return false
+	}
+	if ce.Reason == "" {
 		ce = &CloseError{Code: ce.Code, Reason: why}
 	}
-	s.mu.Unlock()
-	if parked {
-		s.endParked(ce)
-	}
-}
-
-// endParked ends the session unless a connection has come.
-func (s *Socket) endParked(ce *CloseError) {
-	s.mu.Lock()
-	gone := s.conn != nil
-	s.mu.Unlock()
-	if !gone {
-		s.end(ce, true)
-	}
+	return s.endUnless(ce, true, func() bool { return s.conn != nil })
 }
 
 // errHeld says that the session is another connection's.
@@ -274,7 +268,7 @@ func (s *Socket) acknowledged(c *conn, e envelope) {
 	}
 	s.session.confirmed = true
 	s.out.mu.Lock()
-	ok := s.out.log == nil || s.out.log.ack(n, &s.out)
+	ok := s.out.closed || s.out.log == nil || s.out.log.ack(n, &s.out)
 	s.out.mu.Unlock()
 	s.mu.Unlock()
 	if !ok {
@@ -291,9 +285,13 @@ func (s *Socket) answerPing(c *conn) {
 		return
 	}
 	s.session.pinged = now
-	frame := append(s.ackFrame(), v1Pong...)
+	s.out.mu.Lock()
+	if c.controlLocked(append(s.ackFrame(), v1Pong...)) {
+		s.acknowledge()
+	}
+	s.out.mu.Unlock()
 	s.mu.Unlock()
-	c.control(frame)
+	s.out.flush()
 }
 
 // hello is the data of $hello.

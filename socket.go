@@ -253,7 +253,7 @@ func (s *Socket) disconnect(c *conn, ce *CloseError, byPeer, keep bool) {
 	s.out.detach(c)
 	s.out.mu.Unlock()
 	s.mu.Unlock()
-	if !byPeer {
+	if !byPeer || ce.Code != CloseAbnormal { // a close frame is answered
 		c.close(ce, false, false)
 	}
 	s.h.park(s)
@@ -268,9 +268,12 @@ func (s *Socket) detach() {
 
 // end ends the socket, once: the hub forgets it, its context is done, the peer is told. What was read whole and waits is
 // still handled if keep, as when the peer has gone; else dropped.
-func (s *Socket) end(ce *CloseError, keep bool) bool {
+func (s *Socket) end(ce *CloseError, keep bool) bool { return s.endUnless(ce, keep, nil) }
+
+// endUnless is end, unless a condition holds, which is asked in the same step.
+func (s *Socket) endUnless(ce *CloseError, keep bool, not func() bool) bool {
 	s.mu.Lock()
-	if s.ending {
+	if s.ending || not != nil && not() {
 		s.mu.Unlock()
 		return false
 	}
@@ -286,7 +289,7 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 	s.mu.Lock()
 	s.ended = ce
 	c := s.conn
-	cancel, stopRoot, opened := s.cancel, s.stopRoot, s.inbox.opened
+	cancel, stopRoot, opened, opening := s.cancel, s.stopRoot, s.inbox.opened, s.inbox.opening
 	s.endInbox(keep)
 	if s.session != nil {
 		s.session.failCalls()
@@ -300,9 +303,9 @@ func (s *Socket) end(ce *CloseError, keep bool) bool {
 		stopRoot()
 	}
 	switch {
-	case c == nil:
+	case c == nil: // it has lost its connection, or gets it when OnOpen has returned
 		s.out.mu.Lock()
-		s.out.end(false)
+		s.out.end(!opening || ce == errSlowClose)
 		s.out.mu.Unlock()
 	case ce.Code == CloseAbnormal:
 		s.out.mu.Lock()

@@ -246,7 +246,7 @@ func (s *Socket) streamed(e envelope) {
 		}
 		if overrun = st.granted == 0; overrun {
 			st.fault = &Error{Code: CodeTooMany, Message: "more items than were asked for"}
-			st.ended = true
+			st.ended, st.err = true, st.fault
 			break
 		}
 		st.granted--

@@ -341,7 +341,7 @@ func (h *Handler) finishOpen(s *Socket, c *conn, welcome []byte, err error) {
 		}
 	}
 	if welcome != nil && ended != nil {
-		c.close(ended, true, false)
+		c.close(ended, true, ended == errSlowClose)
 	}
 	s.endBurst()
 	s.conclude()
