@@ -211,6 +211,21 @@ func TestEventWhileParked(t *testing.T) {
 	})
 }
 
+// A client of wsctl.v1 is told of gaps also where there are no sessions to resume.
+func TestEventGapWithoutResume(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := &puppet{}
+		p.sockets = make(chan *wsctl.Socket, 10)
+		h, log := newHandler(t, p, &wsctl.Options{SendBuffer: 4000, WriteTimeout: -1, Resume: -1, PingInterval: -1})
+		l := &lab{server: serveOver(t, h, 500, nil), h: h, hub: h.Hub(), p: p, log: log}
+		c := stuck(t, l, true)
+		for i := range 6 {
+			must(t, oldestEvent.Send(c.s, reading{"k", i, big(300)}))
+		}
+		equal(t, "received", c.drained(), []string{"$gap oldest 2", "oldest k 2", "oldest k 3", "oldest k 4", "oldest k 5"})
+	})
+}
+
 // A policy is set once.
 func TestEventPolicyOnce(t *testing.T) {
 	defer func() {

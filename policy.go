@@ -137,7 +137,7 @@ func (o *outbox) dropNewest(m *eventMark) {
 // are told nothing.
 func (o *outbox) gap(i int, typ string) {
 	o.s.h.dropped.Add(1)
-	if o.log == nil {
+	if o.s.session == nil {
 		return
 	}
 	for j := i - 1; j >= 0; j-- {
