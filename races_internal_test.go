@@ -1,6 +1,7 @@
 package wsctl
 
 import (
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,14 +65,19 @@ func TestOnePlace(t *testing.T) {
 	s.out.log = &sendLog{}
 	h.admit(s)
 	h.park(s)
-	s.mu.Lock() // holds both newcomers in expire
-	got := make(chan bool, 2)
-	for range 2 {
-		go func() { got <- h.reserveSession() }()
+	s.mu.Lock() // holds the first newcomer in expire
+	first := make(chan bool)
+	go func() { first <- h.reserveSession() }()
+	for taken := false; !taken; runtime.Gosched() {
+		h.mu.Lock()
+		taken = h.conns > h.opts.MaxConns
+		h.mu.Unlock()
 	}
-	time.Sleep(50 * time.Millisecond)
+	if h.reserveSession() {
+		t.Error("the second has it, too")
+	}
 	s.mu.Unlock()
-	if <-got && <-got {
-		t.Error("both have it")
+	if !<-first {
+		t.Error("the first hasn't got it")
 	}
 }

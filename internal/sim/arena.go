@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -27,9 +28,8 @@ type peer struct {
 	shaken  int        // newest number of Shake
 	gen     int        // of its controller
 	running int
-	closed  int  // how often its controller's OnClose was told
-	told    bool // New's controller was told, after another
-	closes  string
+	closed  int               // how often its controller's OnClose was told
+	told    bool              // New's controller was told, after another
 	spans   map[string][]span // what it is to get of rooms
 	events  map[string]int    // sent of each type with a queue policy
 	latest  map[int]int       // newest of each key
@@ -111,13 +111,6 @@ func (p *peer) leave(name string) {
 		spans[len(spans)-1].to = r.sent
 		p.w.trace.add(event{what: "leave", typ: name, a: int64(p.client), id: int64(r.sent)})
 	}
-}
-
-// closing notes that the application ends the socket.
-func (p *peer) closing(why string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closes = why
 }
 
 // begins and ends go round everything that the server runs for a socket.
@@ -302,8 +295,6 @@ func (c *arena) Tell(s *wsctl.Socket, m roomMessage) {
 
 // Bye closes the socket by an error.
 func (c *arena) Bye(s *wsctl.Socket, code int) error {
-	p := c.w.peer(s)
-	p.closing("Bye")
 	return &wsctl.CloseError{Code: code, Reason: "bye"}
 }
 
@@ -362,6 +353,11 @@ func (w *world) ask(p *peer, ctx context.Context, timeout time.Duration) error {
 		w.trace.breach("calls", "the client answers %d with %d", n, answer)
 	}
 	w.ended(call, outcome(err))
+	if errors.Is(err, wsctl.ErrClosed) {
+		if time.Sleep(10 * time.Millisecond); p.ctx.Err() == nil {
+			w.trace.breach("calls", "call %d to client %d ends with ErrClosed, and the session lives on", n, p.client)
+		}
+	}
 	return err
 }
 
@@ -440,7 +436,7 @@ func outcome(err error) string {
 		return wsctl.CodeTimeout
 	case errors.Is(err, context.Canceled):
 		return wsctl.CodeCanceled
-	case errors.Is(err, wsctl.ErrClosed):
+	case errors.Is(err, net.ErrClosed): // of both packages
 		return "closed"
 	}
 	return "other: " + err.Error()

@@ -10,8 +10,10 @@ import (
 	"github.com/wsctl/wsctl/client"
 )
 
+// callTypes are the methods of call. There is no Nothing.
 var callTypes = []string{"Add", "Work", "Add", "Work", "Add", "Work", "Fail", "Nothing", "Add", "Work", "Crash"}
 
+// ended notes how a call ended.
 func (p *player) ended(call *calling, err error) {
 	o := outcome(err)
 	p.w.ended(call, o)
@@ -25,6 +27,7 @@ func (p *player) ended(call *calling, err error) {
 	}
 }
 
+// call calls a method, and cancels now and then.
 func (p *player) call(typ string, j job, timeout time.Duration) {
 	n, call := p.w.newCall()
 	j.N = n
@@ -47,6 +50,7 @@ func (p *player) call(typ string, j job, timeout time.Duration) {
 	p.ended(call, err)
 }
 
+// stream takes a stream.
 func (p *player) stream(j job, timeout time.Duration, stop int) {
 	n, call := p.w.newCall()
 	j.N = n
@@ -109,6 +113,7 @@ func (p *player) numbers(ctx context.Context, n int, pause time.Duration, fail i
 	}
 }
 
+// upload streams to a method.
 func (p *player) upload(j job, timeout time.Duration, stop int) {
 	n, call := p.w.newCall()
 	j.N = n
@@ -125,6 +130,7 @@ func (p *player) upload(j job, timeout time.Duration, stop int) {
 	p.ended(call, err)
 }
 
+// exchange streams both ways.
 func (p *player) exchange(j job, timeout time.Duration, stop int) {
 	n, call := p.w.newCall()
 	j.N = n

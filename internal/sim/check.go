@@ -87,7 +87,7 @@ func (p *player) checkSettled() {
 	if l.evs != peer.sent {
 		p.breach("exactly once", "message %d is the last, got %d", peer.sent, l.evs)
 	}
-	if p.unavailable > 0 && len(p.logs) == 1 && !p.plain && p.w.resume > 0 {
+	if p.unavailable > 0 && len(p.logs) == 1 && !p.plain && p.w.options.Resume > 0 {
 		p.breach("calls", "%d were unavailable in one session", p.unavailable)
 	}
 	p.checkPuts()
@@ -115,7 +115,7 @@ func (p *player) checkPuts() {
 		peer.mu.Unlock()
 	}
 	p.w.report.add("puts", len(handled))
-	if p.plain || p.w.resume < 0 {
+	if p.plain || p.w.options.Resume < 0 {
 		return
 	}
 	unseen := 0
@@ -134,7 +134,7 @@ func (p *player) checkPuts() {
 	if unseen > p.lost {
 		p.breach("exactly once", "%d Puts are gone, %d were reported", unseen, p.lost)
 	}
-	if len(p.logs) == 1 && p.lost == 0 && len(handled) != len(p.accepted) {
+	if len(p.logs) == 1 && len(handled) != len(p.accepted) {
 		p.breach("exactly once", "%d Puts of %d are handled in the only session", len(handled), len(p.accepted))
 	}
 }

@@ -1,9 +1,8 @@
 package sim
 
-import (
-	"encoding/json"
-)
+import "encoding/json"
 
+// loses is told of messages that may or may not have been handled.
 func (p *player) loses(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -12,6 +11,7 @@ func (p *player) loses(n int) {
 	p.w.report.add("reported lost", n)
 }
 
+// log is the newest session's. mu is held.
 func (p *player) log() *sessionLog {
 	if len(p.logs) == 0 {
 		return nil
@@ -19,6 +19,7 @@ func (p *player) log() *sessionLog {
 	return p.logs[len(p.logs)-1]
 }
 
+// hello takes the first message of a session: what comes later is of this one.
 func (p *player) hello(sock string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -31,6 +32,7 @@ func (p *player) hello(sock string) {
 		gaps: make(map[string]int), latest: make(map[int]int)})
 }
 
+// ev takes the next numbered message.
 func (p *player) ev(m payload) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,6 +89,7 @@ func (p *player) message(typ string, data json.RawMessage) {
 	}
 }
 
+// room takes a message of a room. Those to everyone may come before Hello: the socket is a member by then.
 func (p *player) room(m roomMessage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,6 +120,7 @@ func (p *player) room(m roomMessage) {
 	}
 }
 
+// peer is the server's side of a session.
 func (p *player) peer(l *sessionLog) *peer {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -67,7 +68,6 @@ func (w *world) operate(clients int) {
 		case kind < 38:
 			p.leave(name)
 		case kind < 39 && dice.IntN(6) == 0:
-			p.closing("Close")
 			_ = p.socket.Close(4000+dice.IntN(3), "by the operator")
 		case kind == 39 && n == 1 && len(w.old) == 0:
 			w.restart(timeout)
@@ -77,17 +77,9 @@ func (w *world) operate(clients int) {
 
 var (
 	roomNames = []string{"a", "b", "c"}
-	pads      = []int{0, 0, 0, 10, 100, 600, 3000}
+	pads      = []int{0, 0, 0, 10, 100, 600, 3000} // bytes that messages carry
 )
 
-const paddingText = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-var longPadding = func() string {
-	b := make([]byte, 0, 4000)
-	for len(b) < 3500 {
-		b = append(b, paddingText...)
-	}
-	return string(b)
-}()
+var longPadding = strings.Repeat("0123456789", 300)
 
 func padding(n int) string { return longPadding[:n] }

@@ -23,18 +23,20 @@ type player struct {
 	plain bool
 	dice  *rand.Rand
 	c     *client.Client
-	work  sync.WaitGroup
+	work  sync.WaitGroup // calls under way
+
+	// Of play alone.
+	made   int // numbers of Puts
+	shakes int // volatile messages
 
 	mu          sync.Mutex // guards following
 	logs        []*sessionLog
-	everyone    int // newest message to everyone
-	gaps        int
-	made        int // Puts that Send took
-	accepted    map[int]bool
-	shakes      int // volatile messages sent
-	lost        int // as told by the client
-	unavailable int
-	over        int // close code that ended it for good
+	everyone    int          // newest message to everyone
+	gaps        int          // in them
+	accepted    map[int]bool // Puts that Send took
+	lost        int          // as told by the client
+	unavailable int          // calls that ended so
+	over        int          // close code that ended it for good
 }
 
 // sessionLog is what a client got in a session.
@@ -48,6 +50,7 @@ type sessionLog struct {
 	latest   map[int]int    // newest of each key
 }
 
+// newPlayer returns a client that doesn't dial yet. Rarely it is a plain one.
 func newPlayer(w *world, id int) *player {
 	p := &player{w: w, id: id, dice: w.dice(uint64(100 + id)), accepted: make(map[int]bool)}
 	p.plain = p.dice.IntN(10) == 0
@@ -109,10 +112,7 @@ func (p *player) post(typ string, data any) {
 	if put, ok := data.(payload); ok && typ != "Become" && err == nil {
 		p.accepted[put.N] = true
 	}
-	if err == nil {
-		return
-	}
-	if e, ok := errors.AsType[*wsctl.Error](err); !ok || e.Code != wsctl.CodeTooMany {
+	if o := outcome(err); o != "ok" && o != wsctl.CodeTooMany && o != "closed" {
 		p.breach("Send", "%v", err)
 	}
 }
@@ -131,6 +131,7 @@ func (p *player) play() {
 	p.work.Wait()
 }
 
+// act does one thing. All dice are thrown in any case, so that what comes next doesn't depend on it.
 func (p *player) act(dice *rand.Rand) {
 	pad := pads[dice.IntN(len(pads))]
 	name := roomNames[dice.IntN(len(roomNames))]

@@ -25,7 +25,7 @@ var (
 // kinds are what a run of many seeds must have had.
 var kinds = []string{
 	"fault: cut", "fault: silent", "fault: hold", "fault: half-open", "fault: slow", "fault: refused", "fault: late", "fault: no answer",
-	"resumed", "resume refused", "written again", "reported lost", "restart: whole", "restart: cut short",
+	"resumed", "resume refused", "from an old conn", "written again", "reported lost", "restart: whole", "restart: cut short",
 	"messages", "room messages", "puts", "volatile handled", "stream items", "upload items",
 	"call: ok", "call: custom", "call: internal", "call: not_found", "call: timeout", "call: canceled", "call: unavailable",
 	"call: too_many", "call: stopped", "call: broken", "call: torn", "ask: ok", "ask: timeout", "ask: canceled", "ask: closed", "dropped: Oldest", "dropped: Newest",

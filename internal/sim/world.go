@@ -38,7 +38,6 @@ type world struct {
 	old     []*wsctl.Handler // after Shutdown
 	ends    time.Time        // of the actions; the network heals
 	report  *Report
-	resume  time.Duration
 	methods sync.WaitGroup // of the operator: calls under way
 
 	mu       sync.Mutex // guards following
@@ -137,7 +136,6 @@ func (w *world) odds(dice *rand.Rand) Odds {
 }
 
 func (w *world) makeOptions(dice *rand.Rand) *wsctl.Options {
-	w.resume = []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 60 * time.Second}[dice.IntN(4)]
 	o := &wsctl.Options{
 		Hub:              &w.hub,
 		Controllers:      []any{&arena{}},
@@ -149,7 +147,7 @@ func (w *world) makeOptions(dice *rand.Rand) *wsctl.Options {
 		PingTimeout:      time.Duration(1+dice.IntN(4)) * time.Second,
 		WriteTimeout:     time.Duration(2+dice.IntN(6)) * time.Second,
 		HandshakeTimeout: time.Duration(3+dice.IntN(5)) * time.Second,
-		Resume:           w.resume,
+		Resume:           []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 60 * time.Second}[dice.IntN(4)],
 	}
 	if dice.IntN(8) == 0 {
 		o.ParkBuffer = 2 << 10
@@ -170,7 +168,7 @@ func (w *world) makeOptions(dice *rand.Rand) *wsctl.Options {
 		o.Authenticate = w.authenticator(time.Duration(6+dice.IntN(12)) * time.Second)
 	}
 	if dice.IntN(16) == 0 {
-		w.resume, o.Resume = -1, -1
+		o.Resume = -1
 	}
 	return o
 }
