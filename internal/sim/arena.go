@@ -436,6 +436,8 @@ func outcome(err error) string {
 		return wsctl.CodeTimeout
 	case errors.Is(err, context.Canceled):
 		return wsctl.CodeCanceled
+	case errors.Is(err, wsctl.ErrSlow):
+		return "slow"
 	case errors.Is(err, net.ErrClosed): // of both packages
 		return "closed"
 	}

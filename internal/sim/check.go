@@ -26,8 +26,14 @@ func (p *player) settled() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		peer.mu.Lock()
-		defer peer.mu.Unlock()
-		return l.evs == peer.sent
+		evs := peer.sent
+		peer.mu.Unlock()
+		for name, r := range p.w.rooms {
+			if name != "" && len(l.rooms[name]) != len(peer.expect(name, r.sent)) {
+				return false
+			}
+		}
+		return l.evs == evs
 	}
 	return p.w.wire.quiet(p.id)
 }
@@ -87,14 +93,15 @@ func (p *player) checkSettled() {
 	if l.evs != peer.sent {
 		p.breach("exactly once", "message %d is the last, got %d", peer.sent, l.evs)
 	}
-	if p.unavailable > 0 && len(p.logs) == 1 && !p.plain && p.w.options.Resume > 0 {
+	sessions := p.checkPuts()
+	if p.unavailable > 0 && sessions == 1 && !p.plain && p.w.options.Resume > 0 {
 		p.breach("calls", "%d were unavailable in one session", p.unavailable)
 	}
-	p.checkPuts()
 }
 
-// checkPuts checks that every Put was handled, but for those of a session that was lost. mu is held.
-func (p *player) checkPuts() {
+// checkPuts checks that every Put was handled, but for those of a session that was lost, and returns how many sessions there
+// were. mu is held.
+func (p *player) checkPuts() (sessions int) {
 	handled := make(map[int]*peer)
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
@@ -102,6 +109,7 @@ func (p *player) checkPuts() {
 		if peer.client != p.id {
 			continue
 		}
+		sessions++
 		peer.mu.Lock()
 		for _, n := range peer.puts {
 			if handled[n] != nil {
@@ -116,7 +124,7 @@ func (p *player) checkPuts() {
 	}
 	p.w.report.add("puts", len(handled))
 	if p.plain || p.w.options.Resume < 0 {
-		return
+		return sessions
 	}
 	unseen := 0
 	for n := range p.accepted {
@@ -134,9 +142,10 @@ func (p *player) checkPuts() {
 	if unseen > p.lost {
 		p.breach("exactly once", "%d Puts are gone, %d were reported", unseen, p.lost)
 	}
-	if len(p.logs) == 1 && len(handled) != len(p.accepted) {
+	if sessions == 1 && len(handled) != len(p.accepted) {
 		p.breach("exactly once", "%d Puts of %d are handled in the only session", len(handled), len(p.accepted))
 	}
+	return sessions
 }
 
 // put tells whether a Put was written in the client's last session, and in any.

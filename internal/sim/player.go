@@ -133,7 +133,7 @@ func (p *player) play() {
 
 // act does one thing. All dice are thrown in any case, so that what comes next doesn't depend on it.
 func (p *player) act(dice *rand.Rand) {
-	pad := pads[dice.IntN(len(pads))]
+	pad := fewPads[dice.IntN(len(fewPads))]
 	name := roomNames[dice.IntN(len(roomNames))]
 	n, kind := 1+dice.IntN(6), dice.IntN(100)
 	j := job{Items: dice.IntN(100), Pause: int64(dice.ExpFloat64() * float64(50*time.Millisecond)), Pad: padding(pad / 4)}

@@ -104,7 +104,7 @@ func Run(seed uint64, all bool, report *Report) *Trace {
 		events: newEvents(), rooms: make(map[string]*room), calls: make(map[int]*calling), asks: make(map[int]*calling)}
 	dice := w.dice(0)
 	w.wire = newWire(w.trace)
-	w.ends = time.Now().Add(time.Duration(4+dice.IntN(16)) * time.Second)
+	w.ends = time.Now().Add(time.Duration(3+dice.IntN(13)) * time.Second)
 	w.net = &Network{Seed: seed, Heals: w.ends, Count: func(f Fault) { report.add("fault: "+string(f), 1) },
 		Observe: w.wire.observe, Faults: w.odds(dice)}
 	w.options = w.makeOptions(dice)
