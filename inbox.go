@@ -93,6 +93,8 @@ func (s *Socket) message(c *conn, b *bytes.Buffer) (replaced bool) {
 	switch {
 	case err != nil:
 		replaced = s.bad(c, e, err)
+	case s.session != nil && ofStream(e.typ):
+		s.streamed(e)
 	case e.typ[0] == '$':
 		s.mu.Unlock()
 		s.control(c, e)

@@ -223,8 +223,6 @@ func (s *Socket) control(c *conn, e envelope) {
 		s.answerPing(c)
 	case "$reply", "$error":
 		s.answered(e)
-	case "$item", "$end", "$more":
-		s.streamed(e)
 	case "$auth":
 		s.renew(c, e)
 	}

@@ -222,9 +222,18 @@ func (s *Socket) grant(st *stream, id int64, n int) {
 	putBuffer(b)
 }
 
-// streamed takes $item, $end and $more. For a call that doesn't stream, or not any more, they are ignored.
+// ofStream tells whether streamed takes messages of a type.
+func ofStream(typ []byte) bool {
+	switch string(typ) {
+	case "$item", "$end", "$more":
+		return true
+	}
+	return false
+}
+
+// streamed takes $item, $end and $more. For a call that doesn't stream, or not any more, they are ignored. mu is held, and released:
+// the order of items is that in which they were counted, whichever connection brings them.
 func (s *Socket) streamed(e envelope) {
-	s.mu.Lock()
 	m := s.inbox.calls[e.id]
 	switch {
 	case m != nil && m.stream != nil:
