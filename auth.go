@@ -29,10 +29,7 @@ func (s *Socket) renew(c *conn, e envelope) {
 	}
 	s.h.calls.Add(1)
 	m := &inbound{envelope: envelope{typ: []byte("$auth"), id: e.id}}
-	if s.inbox.calls == nil {
-		s.inbox.calls = make(map[int64]*inbound)
-	}
-	s.inbox.calls[e.id] = m
+	s.inbox.register(m)
 	switch {
 	case err != nil || e.data == nil:
 		m.fault = &Error{Code: CodeBadRequest, Message: "$auth without a token"}
@@ -51,9 +48,7 @@ func (s *Socket) runAuth(m *inbound, token string) {
 	done := false
 	defer func() {
 		if !done { // Authenticate has ended the goroutine by runtime.Goexit
-			s.mu.Lock()
-			s.forget(m.id)
-			s.mu.Unlock()
+			s.free(m.id)
 			s.end(&CloseError{Code: CloseInternal}, false)
 		}
 		s.release()
@@ -70,9 +65,7 @@ func (s *Socket) runAuth(m *inbound, token string) {
 		s.session.auth = false
 		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.forget(m.id)
-	s.mu.Unlock()
+	s.free(m.id)
 	s.answer(m.envelope, result, err)
 	done = true
 }

@@ -57,9 +57,7 @@ func (s *Socket) hasEnded() bool {
 func (s *Socket) invoke(ctx context.Context, t target, e envelope, fault error) (result any, err error) {
 	defer func() {
 		if e.id != 0 {
-			s.mu.Lock()
-			s.forget(e.id)
-			s.mu.Unlock()
+			s.free(e.id)
 		}
 	}()
 	defer s.recover(e.typ, &err)

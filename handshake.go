@@ -17,10 +17,8 @@ import (
 // handshake is a connection of wsctl.v1 without $welcome. It has no Socket yet: the first message says whether it goes on
 // with an old one.
 type handshake struct {
-	h     *Handler
 	place *list.Element // in Handler.pending
-
-	taken bool // the connection is a session's
+	taken bool          // the connection is a session's
 
 	mu       sync.Mutex  // guards following
 	c        *conn       // nil: it is being upgraded
@@ -56,11 +54,11 @@ func (hs *handshake) wake() {
 	}
 }
 
-// finish ends the time in which the handshake can be given up. It tells why it was.
-func (hs *handshake) finish() *CloseError {
+// givenUp tells why the handshake was given up; nil: it wasn't. If it is over, it can't be any more.
+func (hs *handshake) givenUp(over bool) *CloseError {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	hs.finished = true
+	hs.finished = over
 	return hs.verdict
 }
 
@@ -69,7 +67,7 @@ var errTooManyPending = &CloseError{Code: CloseTooMany, Reason: "too many connec
 // expect puts a connection among those without $welcome: a tenth of MaxConns, at least 100. The oldest goes first.
 // nil: none is taken.
 func (h *Handler) expect() *handshake {
-	hs := &handshake{h: h}
+	hs := &handshake{}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopping || h.full() && h.parked.Len() == 0 {
@@ -136,7 +134,7 @@ func (h *Handler) serveSession(w http.ResponseWriter, r *http.Request, allowed b
 func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 	c := hs.c
 	hello, ce := c.readHello()
-	if verdict := hs.finishIf(ce != nil); verdict != nil {
+	if verdict := hs.givenUp(ce != nil); verdict != nil {
 		return verdict
 	}
 	if ce != nil {
@@ -149,7 +147,7 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 	ctx, cancel := context.WithTimeout(r.Context(), h.opts.HandshakeTimeout)
 	id, err := h.authenticate(ctx, r, token)
 	cancel()
-	if verdict := hs.finish(); verdict != nil {
+	if verdict := hs.givenUp(true); verdict != nil {
 		return verdict
 	}
 	if err != nil {
@@ -189,16 +187,6 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 	hs.taken = true
 	h.open(s, c, r, h.welcome(secret, false, 0, id))
 	return nil
-}
-
-// finishIf is finish if it is over, and tells else whether the handshake was given up.
-func (hs *handshake) finishIf(over bool) *CloseError {
-	if over {
-		return hs.finish()
-	}
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	return hs.verdict
 }
 
 // readHello reads the first message, and nothing behind it.
@@ -254,8 +242,7 @@ func (h *Handler) reserveSession() bool {
 	if ok {
 		h.conns++
 		if oldest != nil { // so that nobody else takes the same place
-			h.parked.Remove(oldest.session.place)
-			oldest.session.place = nil
+			h.unparkLocked(oldest)
 		}
 	}
 	h.mu.Unlock()
@@ -315,9 +302,7 @@ func (h *Handler) park(s *Socket) {
 	h.mu.Lock()
 	if s.conn == nil && !s.ending {
 		s.session.parkedAt = time.Now()
-		if s.session.place != nil { // of the last time: who has resumed it comes too late
-			h.parked.Remove(s.session.place)
-		}
+		h.unparkLocked(s) // of the last time: who has resumed it comes too late
 		s.session.place = h.parked.PushBack(s)
 		s.out.park()
 	}
@@ -333,6 +318,10 @@ func (h *Handler) park(s *Socket) {
 func (h *Handler) unpark(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.unparkLocked(s)
+}
+
+func (h *Handler) unparkLocked(s *Socket) {
 	if s.session != nil && s.session.place != nil {
 		h.parked.Remove(s.session.place)
 		s.session.place = nil
@@ -341,10 +330,10 @@ func (h *Handler) unpark(s *Socket) {
 
 // forget makes a session that ends unknown.
 func (h *Handler) forget(s *Socket) {
-	h.unpark(s)
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unparkLocked(s)
 	delete(h.sessions, s.id)
-	h.mu.Unlock()
 }
 
 // parkedBytes accounts for n more bytes that sessions without a connection keep, or fewer. It is called with an outbox's mu

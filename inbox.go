@@ -170,10 +170,7 @@ func (s *Socket) endInline(c *conn) (replaced bool) {
 	s.mu.Lock()
 	replaced = in.inline != c
 	in.inline = nil
-	m := in.pop()
-	if m == nil {
-		in.workers--
-	}
+	m := in.next()
 	left := s.conn != c || s.ended != nil
 	s.mu.Unlock()
 	if m != nil {
@@ -191,12 +188,8 @@ func (s *Socket) endInline(c *conn) (replaced bool) {
 // promote makes the reader that handles a message a worker, and another goroutine the reader, so that the answer of the client
 // which the method is about to ask can be read. mu is held.
 func (s *Socket) promote() {
-	if c := s.inbox.inline; c != nil {
+	if c := s.inbox.inline; c != nil && s.conn == c { // else it reads for nobody
 		s.inbox.inline = nil
-		if s.conn != c { // it reads for nobody
-			s.inbox.inline = c
-			return
-		}
 		c.burst = false
 		s.refs.Add(1)
 		go c.read()
@@ -222,11 +215,9 @@ func (s *Socket) exited(c *conn) (replaced bool) {
 // nextWorker has a goroutine take the place of one that has ended by runtime.Goexit: the socket had ended before, and keeps
 // what waits. mu is held.
 func (s *Socket) nextWorker() {
-	if next := s.inbox.pop(); next != nil {
+	if m := s.inbox.next(); m != nil {
 		s.refs.Add(1)
-		go s.work(next)
-	} else {
-		s.inbox.workers--
+		go s.work(m)
 	}
 }
 
@@ -248,12 +239,17 @@ func (s *Socket) idle(c *conn) {
 	}
 	last := s.ended != nil || s.stopping.Load()
 	s.mu.Unlock()
+	s.endBurstOf(c)
+	if last {
+		s.conclude()
+	}
+}
+
+// endBurstOf ends the burst of c's reader, if it has begun one.
+func (s *Socket) endBurstOf(c *conn) {
 	if c.burst {
 		c.burst = false
 		s.endBurst()
-	}
-	if last {
-		s.conclude()
 	}
 }
 
@@ -276,11 +272,25 @@ func (s *Socket) queueLocked(e envelope, fault error) {
 	in.waiting = append(in.waiting, m)
 	in.bytes += m.cost()
 	if m.id != 0 {
-		if in.calls == nil {
-			in.calls = make(map[int64]*inbound)
-		}
-		in.calls[m.id] = m
+		in.register(m)
 	}
+}
+
+// register makes a call known by its id, which isn't in use.
+func (in *inbox) register(m *inbound) {
+	if in.calls == nil {
+		in.calls = make(map[int64]*inbound)
+	}
+	in.calls[m.id] = m
+}
+
+// next takes what a worker is to handle next; nil: there is nothing, and the worker is off the books.
+func (in *inbox) next() *inbound {
+	m := in.pop()
+	if m == nil {
+		in.workers--
+	}
+	return m
 }
 
 // pop takes the next message, or nil.
@@ -324,9 +334,7 @@ func (s *Socket) goOn(m *inbound) {
 		s.out.cork()
 		s.handleQueued(m)
 		s.mu.Lock()
-		if m = s.inbox.pop(); m == nil {
-			s.inbox.workers--
-		}
+		m = s.inbox.next()
 		s.mu.Unlock()
 	}
 }
@@ -360,6 +368,13 @@ func (s *Socket) begin(m *inbound) (context.Context, context.CancelCauseFunc) {
 	}
 	s.mu.Unlock()
 	return ctx, cancel
+}
+
+// free is forget, without mu.
+func (s *Socket) free(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(id)
 }
 
 // forget ends a call's use of its id. mu is held.

@@ -102,53 +102,41 @@ func (o *outbox) size() int {
 // send queues a message, whose frame stays the caller's, and writes what it can without waiting. ErrSlow: it doesn't fit,
 // and the caller is to end the socket.
 func (o *outbox) send(frame []byte) error {
-	o.mu.Lock()
-	if err := o.makeRoom(len(frame)); err != nil {
-		o.mu.Unlock()
+	return o.add(func() error {
+		err := o.admit(len(frame))
+		if err == nil {
+			o.enqueue(frame, false, 1)
+		}
 		return err
-	}
-	o.enqueue(frame, false, 1)
-	o.sent()
-	return nil
+	})
 }
 
 // sendEvent is send for a message of an event with a queue policy, whose frame is shared.
 func (o *outbox) sendEvent(f frames) error {
+	return o.add(func() error { return o.offer(f) })
+}
+
+// add queues a message by a function that is called with mu held, again if what is queued has to be written first, and writes
+// it unless it is to wait for others.
+func (o *outbox) add(queue func() error) error {
 	o.mu.Lock()
-	err := o.offer(f)
+	err := queue()
 	for err == errFlushFirst {
 		o.flushLocked()
 		o.mu.Lock()
-		err = o.offer(f)
+		err = queue()
 	}
 	if err != nil {
 		o.mu.Unlock()
 		return err
 	}
-	o.sent()
-	return nil
-}
-
-// sent writes a message that was queued, unless it is to wait for others. mu is held, and released.
-func (o *outbox) sent() {
 	o.s.h.sent.Add(1)
 	if o.corked && o.queued < corkLimit {
 		o.mu.Unlock()
-		return
+		return nil
 	}
 	o.flushLocked()
-}
-
-// makeRoom is admit, with what is queued written first where that may help. mu is held, but let go of meanwhile.
-func (o *outbox) makeRoom(n int) error {
-	for {
-		err := o.admit(n)
-		if err != errFlushFirst {
-			return err
-		}
-		o.flushLocked()
-		o.mu.Lock()
-	}
+	return nil
 }
 
 // push queues the messages of a batch that the outbox hasn't taken and whose numbers are above since: whole, if it may

@@ -32,6 +32,10 @@ type queuedEvents struct {
 	dead   int              // segments of the queue that are empty
 }
 
+func newQueuedEvents() *queuedEvents {
+	return &queuedEvents{latest: make(map[eventKey]int), oldest: make(map[string]int)}
+}
+
 // advance notes that n segments have left the queue's head.
 func (e *queuedEvents) advance(n int) {
 	if e != nil {
@@ -69,12 +73,9 @@ func (o *outbox) offerEvent(frame []byte, m *eventMark) error {
 	}
 	o.grow(len(frame))
 	if o.events == nil {
-		o.events = &queuedEvents{}
+		o.events = newQueuedEvents()
 	}
 	if m.policy == policyLatest {
-		if o.events.latest == nil {
-			o.events.latest = make(map[eventKey]int)
-		}
 		o.events.latest[eventKey{m.typ, m.key}] = o.events.gone + len(o.queue)
 	}
 	o.queue = append(o.queue, segment{b: frame, messages: 1, shared: true, mark: m})
@@ -100,9 +101,6 @@ func (o *outbox) dropOldest(m *eventMark) bool {
 	if o.events == nil {
 		return false
 	}
-	if o.events.oldest == nil {
-		o.events.oldest = make(map[string]int)
-	}
 	for i := max(0, o.events.oldest[m.typ]-o.events.gone); i < len(o.queue); i++ {
 		s := &o.queue[i]
 		if s.mark == nil || s.numbered || s.mark.dropped > 0 || s.mark.typ != m.typ {
@@ -122,7 +120,7 @@ func (o *outbox) dropOldest(m *eventMark) bool {
 // dropNewest notes at the queue's end that a message wasn't taken.
 func (o *outbox) dropNewest(m *eventMark) {
 	if o.events == nil {
-		o.events = &queuedEvents{}
+		o.events = newQueuedEvents()
 	}
 	o.queue = append(o.queue, segment{})
 	o.events.dead++
@@ -170,16 +168,13 @@ func (o *outbox) compact() {
 	if o.events.dead <= 32 || o.events.dead <= len(o.queue)/2 {
 		return
 	}
-	e := &queuedEvents{}
+	e := newQueuedEvents()
 	live := o.queue[:0]
 	for _, s := range o.queue {
 		switch {
 		case len(s.b) == 0 && s.mark == nil:
 			continue
 		case s.mark != nil && s.mark.policy == policyLatest && !s.numbered:
-			if e.latest == nil {
-				e.latest = make(map[eventKey]int)
-			}
 			e.latest[eventKey{s.mark.typ, s.mark.key}] = len(live)
 		}
 		live = append(live, s)

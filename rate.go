@@ -33,10 +33,7 @@ func (s *Socket) slow(c *conn) {
 	if wait == 0 {
 		return
 	}
-	if c.burst {
-		c.burst = false
-		s.endBurst()
-	}
+	s.endBurstOf(c)
 	due := time.Now().Add(wait) // before the timer is set, which fires but once
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -41,12 +41,7 @@ func (s *Socket) Call(ctx context.Context, typ string, data, reply any) error {
 			s.endAsk(id)
 		}
 	}()
-	b := getBuffer()
-	b.Write(zeros[:headRoom])
-	if err = appendMessage(b, typ, id, data); err == nil {
-		err = s.sendPayload(b.Bytes())
-	}
-	putBuffer(b)
+	err = s.sendMessage(typ, id, data)
 	waiting = false
 	if err == nil {
 		s.out.flush()
@@ -57,7 +52,7 @@ func (s *Socket) Call(ctx context.Context, typ string, data, reply any) error {
 		}
 	}
 	if s.endAsk(id) && err != nil && err == ctx.Err() {
-		s.sendCancel(id)
+		_ = s.sendMessage("$cancel", id, nil) // a socket that has ended needs none
 	}
 	switch {
 	case err != nil:
@@ -113,15 +108,6 @@ func (s *Socket) endAsk(id int64) bool {
 	return unanswered
 }
 
-// sendCancel tells the client that its answer isn't wanted any more.
-func (s *Socket) sendCancel(id int64) {
-	b := getBuffer()
-	b.Write(zeros[:headRoom])
-	_ = appendMessage(b, "$cancel", id, nil)
-	_ = s.sendPayload(b.Bytes()) // a socket that has ended needs none
-	putBuffer(b)
-}
-
 // answered takes the end of a call to the client. One that nobody waits for is ignored.
 func (s *Socket) answered(e envelope) {
 	s.mu.Lock()
@@ -139,14 +125,23 @@ func (s *Socket) answered(e envelope) {
 	close(a.done)
 }
 
-// errorFrom is the error that a client has sent.
+// errorData is the data of an $error, and of the $end of a stream that broke.
+type errorData struct {
+	Code    string            `json:"code"`
+	Message string            `json:"message"`
+	Data    jsonv1.RawMessage `json:"data"`
+}
+
+// readError reads what a client has sent as an error. It tells whether it is one.
+func readError(data []byte) (v errorData, ok bool) {
+	err := json.Unmarshal(data, &v)
+	return v, err == nil && v.Code != ""
+}
+
+// errorFrom is the error with which a client has answered.
 func errorFrom(data []byte, socket string) *Error {
-	var v struct {
-		Code    string            `json:"code"`
-		Message string            `json:"message"`
-		Data    jsonv1.RawMessage `json:"data"`
-	}
-	if data == nil || json.Unmarshal(data, &v) != nil || v.Code == "" {
+	v, ok := readError(data)
+	if !ok {
 		v.Code, v.Message = CodeInternal, "the client's error is malformed"
 	}
 	e := &Error{Code: v.Code, Message: v.Message, from: socket}

@@ -85,12 +85,7 @@ func (s *Socket) sendAck(c *conn, later bool) {
 	s.mu.Lock()
 	due := s.session.owed() && s.conn == c
 	if due {
-		// Under mu, so that none overtakes another. What gathers there goes with what is queued.
-		s.out.mu.Lock()
-		if c.controlLocked(s.ackFrame()) {
-			s.acknowledge()
-		}
-		s.out.mu.Unlock()
+		s.acknowledge(c, nil)
 	}
 	s.mu.Unlock()
 	if due && !later {
@@ -98,17 +93,23 @@ func (s *Socket) sendAck(c *conn, later bool) {
 	}
 }
 
-// acknowledge notes that the client was told what was received. mu is held.
-func (s *Socket) acknowledge() { s.session.acked, s.session.bytes = s.session.received, 0 }
-
-// ackFrame returns the $ack that is owed, or nothing. mu is held.
-func (s *Socket) ackFrame() []byte {
+// acknowledge puts the $ack that is owed, if one is, and another frame among what c has to say itself: it goes with what is queued.
+// mu is held, so that none overtakes another.
+func (s *Socket) acknowledge(c *conn, then []byte) {
 	ss := s.session
-	if !ss.owed() {
-		return nil
+	var frames []byte
+	if ss.owed() {
+		frames = textFrame(append(strconv.AppendUint([]byte(`{"type":"$ack","data":`), ss.received, 10), '}'))
 	}
-	return textFrame(append(strconv.AppendUint([]byte(`{"type":"$ack","data":`), ss.received, 10), '}'))
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if c.controlLocked(append(frames, then...)) {
+		ss.told()
+	}
 }
+
+// told notes that the client knows what was received.
+func (ss *session) told() { ss.acked, ss.bytes = ss.received, 0 }
 
 var (
 	v1Ping = textFrame([]byte(`{"type":"$ping"}`))
@@ -195,7 +196,7 @@ func (s *Socket) resume(c *conn, hello *hello, id Identity) (old *conn, err erro
 	if !c.deflate {
 		o.inflate()
 	}
-	ss.acked, ss.bytes = ss.received, 0
+	ss.told()
 	c.first = append(c.first, s.h.welcome(hello.Session, true, ss.received, id)...)
 	o.attach(c)
 	return old, nil
@@ -283,11 +284,7 @@ func (s *Socket) answerPing(c *conn) {
 		return
 	}
 	s.session.pinged = now
-	s.out.mu.Lock()
-	if c.controlLocked(append(s.ackFrame(), v1Pong...)) {
-		s.acknowledge()
-	}
-	s.out.mu.Unlock()
+	s.acknowledge(c, v1Pong)
 	s.mu.Unlock()
 	s.out.flush()
 }

@@ -79,13 +79,17 @@ func (s *Socket) Send(typ string, data any) error {
 	if err := checkType(typ); err != nil {
 		return err
 	}
+	return s.sendMessage(typ, 0, data)
+}
+
+// sendMessage sends a message of the application or the protocol.
+func (s *Socket) sendMessage(typ string, id int64, data any) error {
 	b := getBuffer()
 	b.Write(zeros[:headRoom])
-	if err := appendMessage(b, typ, 0, data); err != nil {
-		putBuffer(b)
-		return err
+	err := appendMessage(b, typ, id, data)
+	if err == nil {
+		err = s.sendPayload(b.Bytes())
 	}
-	err := s.sendPayload(b.Bytes())
 	putBuffer(b)
 	return err
 }
@@ -94,32 +98,21 @@ func (s *Socket) Send(typ string, data any) error {
 func (s *Socket) sendPayload(b []byte) error {
 	if s.out.deflated.Load() {
 		if f := deflateFrame(b); f != nil {
-			return s.sendFrame(f)
+			return s.sendFrames(frames{plain: f})
 		}
 	}
-	return s.sendFrame(frame(b, frameText))
+	return s.sendFrames(frames{plain: frame(b, frameText)})
 }
 
-// sendFrame sends a frame after what was sent to s's rooms before.
-func (s *Socket) sendFrame(f []byte) error {
+// sendFrames sends a message after what was sent to s's rooms before. Its frames are the caller's, unless it has a queue policy.
+func (s *Socket) sendFrames(f frames) (err error) {
 	s.pushed(false, s.h.hub.catchUp(s))
-	err := s.out.send(f)
-	if err == ErrSlow {
-		s.end(errSlowClose, false)
-	}
-	return err
-}
-
-// sendFrames is sendFrame for a message of the hub's or of an event.
-func (s *Socket) sendFrames(f frames) error {
 	if f.mark == nil {
-		return s.sendFrame(f.of(s.out.deflated.Load()))
+		err = s.out.send(f.of(s.out.deflated.Load()))
+	} else {
+		err = s.out.sendEvent(f)
 	}
-	s.pushed(false, s.h.hub.catchUp(s))
-	err := s.out.sendEvent(f)
-	if err == ErrSlow {
-		s.end(errSlowClose, false)
-	}
+	s.pushed(false, err)
 	return err
 }
 

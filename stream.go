@@ -7,8 +7,6 @@ import (
 	"math"
 	"strconv"
 	"sync"
-
-	"github.com/go-json-experiment/json"
 )
 
 // uploadWindow is the most items of a client's stream that may be under way.
@@ -54,6 +52,13 @@ func (st *stream) wait(ctx context.Context, s *Socket) error {
 	}
 }
 
+// beginStream makes m's stream, unless the client has begun it.
+func (m *inbound) beginStream() {
+	if m.stream == nil {
+		m.stream = &stream{credit: streamWindow}
+	}
+}
+
 // startStream has a goroutine of its own handle m, whose turn it is, unless it can't stream: then the answer is m's fault.
 func (s *Socket) startStream(t target, m *inbound) bool {
 	s.mu.Lock()
@@ -71,9 +76,7 @@ func (s *Socket) startStream(t target, m *inbound) bool {
 		m.fault = &Error{Code: CodeTooMany, Message: "at most " + strconv.Itoa(s.h.opts.MaxStreams) + " streams at once"}
 		return false
 	}
-	if m.stream == nil {
-		m.stream = &stream{credit: streamWindow}
-	}
+	m.beginStream()
 	s.inbox.streams++
 	s.h.streams.Add(1)
 	s.refs.Add(1)
@@ -157,14 +160,8 @@ func (s *Socket) emit(ctx context.Context, st *stream, e envelope, v any) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b := getBuffer()
-	defer putBuffer(b)
-	b.Write(zeros[:headRoom])
-	if err := s.encode(e, func() error { return appendMessage(b, "$item", e.id, v) }); err != nil {
-		return err
-	}
 	s.out.cork()
-	return s.sendPayload(b.Bytes())
+	return s.encode(e, func() error { return s.sendMessage("$item", e.id, v) })
 }
 
 // uploaded is the items of the client's stream as they come. Each is good until the next. The client may send as many as the
@@ -212,14 +209,9 @@ func (s *Socket) nextItem(ctx context.Context, st *stream, id int64) (item []byt
 func (s *Socket) grant(st *stream, id int64, n int) {
 	st.grants.Lock()
 	defer st.grants.Unlock()
-	if st.over {
-		return
+	if !st.over {
+		_ = s.sendMessage("$more", id, n) // a socket that has ended takes none
 	}
-	b := getBuffer()
-	b.Write(zeros[:headRoom])
-	_ = appendMessage(b, "$more", id, n)
-	_ = s.sendPayload(b.Bytes()) // a socket that has ended takes none
-	putBuffer(b)
 }
 
 // ofStream tells whether streamed takes messages of a type.
@@ -238,7 +230,7 @@ func (s *Socket) streamed(e envelope) {
 	switch {
 	case m != nil && m.stream != nil:
 	case m != nil && m.cancel == nil: // its turn hasn't come, and will show whether it streams
-		m.stream = &stream{credit: streamWindow}
+		m.beginStream()
 	default:
 		s.mu.Unlock()
 		return
@@ -283,11 +275,8 @@ func (s *Socket) streamed(e envelope) {
 
 // brokenBy is the error with which a client has ended its stream.
 func brokenBy(data []byte) *Error {
-	var v struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}
-	if json.Unmarshal(data, &v) != nil || v.Code == "" {
+	v, ok := readError(data)
+	if !ok {
 		v.Code = CodeCanceled
 	}
 	return &Error{Code: v.Code, Message: v.Message}
