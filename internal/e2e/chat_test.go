@@ -1,11 +1,9 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"testing"
 
@@ -25,37 +23,12 @@ var chatBinary = sync.OnceValues(func() (string, error) {
 // startChat runs the chat and waits until it listens.
 func startChat(t *testing.T, addr string) *starter {
 	t.Helper()
-	if off {
-		t.Skip("WSCTL_E2E=off")
-	}
+	skipIfOff(t)
 	path, err := chatBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &starter{t: t, cmd: exec.Command(path, "-addr", addr), out: new(bytes.Buffer)}
-	s.cmd.Stderr = s.out
-	stdout, err := s.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if s.cmd.ProcessState == nil {
-			s.stop()
-		}
-	})
-	line := make(chan string, 1)
-	go func() {
-		var b [200]byte
-		n, _ := stdout.Read(b[:])
-		line <- string(b[:n])
-	}()
-	if s.url = regexp.MustCompile(`http://\S+`).FindString(receive(t, "the chat's address", line)); s.url == "" {
-		t.Fatalf("the chat doesn't start on %s: %v\n%s", addr, s.cmd.Wait(), s.out)
-	}
-	return s
+	return start(t, "the chat", path, addr)
 }
 
 const connected = `document.querySelector('#state').textContent === 'Connected'`

@@ -56,9 +56,7 @@ func (l *lab) OnClose(_ *wsctl.Socket, err error) { l.closed <- err }
 // serveLab serves a lab, the client, and a page that has it. The page's scripts are as free as the starter's.
 func serveLab(t *testing.T) (*lab, *wsctl.Hub, string) {
 	t.Helper()
-	if off {
-		t.Skip("WSCTL_E2E=off")
-	}
+	skipIfOff(t)
 	l := &lab{
 		notes:    make(chan string, 100),
 		waiting:  make(chan struct{}, 100),

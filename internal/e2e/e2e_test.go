@@ -104,9 +104,7 @@ func open(t *testing.T, url string, allowed ...string) *page {
 
 func newPage(t *testing.T, allowed ...string) *page {
 	t.Helper()
-	if off {
-		t.Skip("WSCTL_E2E=off")
-	}
+	skipIfOff(t)
 	p := &page{t: t}
 	p.ctx, p.cancel = chromedp.NewContext(browser)
 	t.Cleanup(p.close)
@@ -237,21 +235,34 @@ func receive[T any](t *testing.T, what string, from <-chan T) T {
 	}
 }
 
-// starter is a running examples/starter.
+// starter is a running example: examples/starter, or another one of its kind.
 type starter struct {
-	t   *testing.T
-	url string
-	cmd *exec.Cmd
-	out *bytes.Buffer
+	t    *testing.T
+	name string
+	url  string
+	cmd  *exec.Cmd
+	out  *bytes.Buffer
+}
+
+// skipIfOff skips a test of the browser where it is told to.
+func skipIfOff(t *testing.T) {
+	t.Helper()
+	if off {
+		t.Skip("WSCTL_E2E=off")
+	}
 }
 
 // startStarter runs the starter and waits until it listens.
 func startStarter(t *testing.T, addr string) *starter {
 	t.Helper()
-	if off {
-		t.Skip("WSCTL_E2E=off")
-	}
-	s := &starter{t: t, cmd: exec.Command(binary, "-addr", addr), out: new(bytes.Buffer)}
+	skipIfOff(t)
+	return start(t, "the starter", binary, addr)
+}
+
+// start runs an example and waits until it listens.
+func start(t *testing.T, name, path, addr string) *starter {
+	t.Helper()
+	s := &starter{t: t, name: name, cmd: exec.Command(path, "-addr", addr), out: new(bytes.Buffer)}
 	s.cmd.Stderr = s.out
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -271,20 +282,20 @@ func startStarter(t *testing.T, addr string) *starter {
 		n, _ := stdout.Read(b[:]) // it prints one line when it listens
 		line <- string(b[:n])
 	}()
-	s.url = regexp.MustCompile(`http://\S+`).FindString(receive(t, "the starter's address", line))
+	s.url = regexp.MustCompile(`http://\S+`).FindString(receive(t, name+"'s address", line))
 	if s.url == "" {
 		err := s.cmd.Wait()
-		t.Fatalf("the starter doesn't start on %s: %v\n%s", addr, err, s.out)
+		t.Fatalf("%s doesn't start on %s: %v\n%s", name, addr, err, s.out)
 	}
 	return s
 }
 
-// stop ends the starter as Ctrl-C does, and waits for it.
+// stop ends the example as Ctrl-C does, and waits for it.
 func (s *starter) stop() {
 	s.t.Helper()
 	_ = s.cmd.Process.Signal(os.Interrupt)
 	if err := s.cmd.Wait(); err != nil {
-		s.t.Errorf("the starter's end: %v\n%s", err, s.out)
+		s.t.Errorf("%s's end: %v\n%s", s.name, err, s.out)
 	}
 }
 
