@@ -1,6 +1,7 @@
 package wsctl
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
@@ -33,29 +34,35 @@ type owner interface {
 type conn struct {
 	net.Conn // the hijacked one: deadlines and addresses
 	ws       *websocket.Conn
-	max      int       // bytes of a message
-	owner    owner     // nil before the handshake is over
-	out      *outbox   // the same
-	raw      rawConn   // reads and writes past the runtime's waiting; not everywhere
-	try      tryWriter // the same for an in-memory pipe
-	deflate  bool      // permessage-deflate was agreed on; set in the handshake, constant afterwards
-	since    time.Time // when it became its socket's
+	br       *bufio.Reader // gorilla's, between the conn and it
+	max      int           // bytes of a message
+	owner    owner         // nil before the handshake is over
+	out      *outbox       // the same
+	raw      rawConn       // reads and writes past the runtime's waiting; not everywhere
+	try      tryWriter     // the same for an in-memory pipe
+	deflate  bool          // permessage-deflate was agreed on; set in the handshake, constant afterwards
+	since    time.Time     // when it became its socket's
 
 	// Of the reader alone.
 	chunk  *[chunkSize]byte // pooled; nil while there is nothing to hand over
 	unread []byte           // what gorilla hasn't taken of chunk
+	whole  bool             // the last message was read to its end: a frame begins
+	drowsy bool             // it has been idle, and has got no message since
+	woken  bool             // by the watcher: there is something to read
 	burst  bool             // it has begun one
 	deaf   bool             // what it reads came after Shutdown
 
-	reading   atomic.Bool // the reader waits for the peer, so silence is the peer's
-	seen      atomic.Bool // something was received since the last sweep
+	waits     atomic.Int32 // what the reader is at: a waitState
+	seen      atomic.Bool  // something was received since the last sweep
 	netClosed atomic.Bool
 
-	writing // guarded by the outbox's mu
+	watching // guarded by the watcher's mu
+	writing  // guarded by the outbox's mu
 }
 
 func newConn(nc net.Conn, o *Options) *conn {
-	c := &conn{Conn: nc, max: o.MaxMessage}
+	c := &conn{Conn: nc, max: o.MaxMessage, whole: true}
+	c.br = bufio.NewReaderSize(c, readBuffer)
 	c.seen.Store(true)
 	if c.try, _ = nc.(tryWriter); c.try == nil {
 		c.raw.init(nc)
@@ -94,41 +101,6 @@ func (c *conn) waitWrite(b []byte) (int, error) {
 	return c.Conn.Write(b[:min(len(b), chunkSize)])
 }
 
-// Read is gorilla's way to the network. When it asks for more than there is, everything read has been handled.
-func (c *conn) Read(p []byte) (n int, err error) {
-	if len(c.unread) == 0 {
-		if c.owner != nil {
-			c.owner.idle(c)
-		}
-		c.reading.Store(true)
-		if c.raw.ok() {
-			c.chunk, n, err = c.raw.read()
-		} else {
-			n, err = c.Conn.Read(p)
-		}
-		c.reading.Store(false)
-		if n > 0 {
-			c.seen.Store(true)
-			if c.owner != nil {
-				c.owner.heard(c)
-			}
-		}
-		if err == io.ErrUnexpectedEOF { // a TLS record is cut: not to be taken for a message that doesn't inflate
-			err = io.EOF
-		}
-		if c.chunk == nil || err != nil {
-			return n, err
-		}
-		c.unread = c.chunk[:n]
-	}
-	n = copy(p, c.unread)
-	if c.unread = c.unread[n:]; len(c.unread) == 0 {
-		chunks.Put(c.chunk)
-		c.chunk, c.unread = nil, nil
-	}
-	return n, nil
-}
-
 // Write takes what gorilla writes by itself: the answer to the handshake, and the close frame with its verdict on a
 // peer that breaks the protocol.
 func (c *conn) Write(p []byte) (int, error) {
@@ -154,14 +126,21 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 // read is the reader: it hands every message to the owner, until the connection ends, or another goroutine goes on.
 func (c *conn) read() {
-	done := false
+	owner := c.owner
+	done, watched := false, false
 	defer func() {
-		if !done && !c.owner.exited(c) {
+		if watched { // with the reader's reference; another reader may be at work already
+			return
+		}
+		if !done && !owner.exited(c) {
 			c.hangUp(false)
 		}
-		c.owner.release()
+		owner.release()
 	}()
 	err := c.readMessages()
+	if watched = err == errWatched; watched {
+		return
+	}
 	if done = err == errReplaced; done {
 		return
 	}
@@ -173,6 +152,7 @@ func (c *conn) read() {
 	if ce.Code == CloseAbnormal && c.ending() {
 		// Our close frame may be under way to a peer that broke the protocol: a connection closed with bytes unread
 		// is reset, and the close frame lost with it.
+		_ = c.Conn.SetReadDeadline(time.Time{}) // of rouse
 		_, _ = io.Copy(io.Discard, c.Conn)
 	}
 	c.owner.lost(c, ce)
@@ -189,13 +169,20 @@ func closeErrorOf(err error) *CloseError {
 	return &CloseError{Code: CloseAbnormal}
 }
 
-var errReplaced = errors.New("wsctl: another goroutine reads")
+var (
+	errReplaced = errors.New("wsctl: another goroutine reads")
+	errWatched  = errors.New("wsctl: the watcher waits for more")
+)
 
 // readMessages reads until the peer closes or the connection fails. After our own close frame it reads on and discards,
 // to find the peer's.
 func (c *conn) readMessages() error {
 	for {
+		if err := c.await(); err != nil {
+			return err
+		}
 		b, err := c.nextMessage()
+		c.whole = err == nil
 		var ce *CloseError
 		switch {
 		case err == nil:

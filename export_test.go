@@ -36,3 +36,15 @@ func (h *Hub) PendingBytes() int {
 	defer h.mu.Unlock()
 	return h.bytes
 }
+
+// Rouse does to all connections what the sweeper does to those that were idle for long.
+func (h *Handler) Rouse() {
+	for _, s := range h.all() {
+		s.mu.Lock()
+		c := s.conn
+		s.mu.Unlock()
+		if c != nil {
+			c.rouse()
+		}
+	}
+}

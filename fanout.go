@@ -105,15 +105,7 @@ func (h *Hub) waitQuiet(ctx context.Context) error {
 	h.mu.Lock()
 	quiet := h.quiet
 	h.mu.Unlock()
-	if quiet == nil {
-		return nil
-	}
-	select {
-	case <-quiet:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return waitFor(ctx, quiet)
 }
 
 // fanOut moves what is pending into the queues of the members and writes it, until nothing is pending. All that is pending

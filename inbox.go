@@ -121,6 +121,7 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 		s.mu.Unlock()
 		return false
 	}
+	c.drowsy = false
 	if e.id != 0 {
 		s.h.calls.Add(1)
 	}

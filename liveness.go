@@ -87,7 +87,7 @@ func (s *Socket) sweep(now time.Time) {
 		}
 		return
 	}
-	if c.seen.Swap(false) || !c.reading.Load() {
+	if c.seen.Swap(false) || c.at() == busy {
 		st.heard = now
 	}
 	if left == 0 || wrote != st.wrote {
@@ -110,6 +110,9 @@ func (s *Socket) sweep(now time.Time) {
 	}
 	if owed {
 		s.sendAck(c, false)
+	}
+	if now.Sub(st.heard) >= idleTime {
+		c.rouse()
 	}
 }
 

@@ -267,6 +267,7 @@ func (c *conn) closeNet() {
 		c.expiry.Stop()
 	}
 	c.out.mu.Unlock()
+	c.out.s.h.watcher.forget(c)
 }
 
 // ending tells whether our close frame is queued, or the connection closed.

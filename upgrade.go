@@ -270,6 +270,9 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if j.s != nil {
 		j.c.begin(j.s)
 	}
+	if brw.Reader.Buffered() == 0 { // else gorilla refuses
+		brw.Reader = j.c.br
+	}
 	return j.c, brw, nil
 }
 
@@ -278,7 +281,7 @@ var writeBuffers sync.Pool
 
 func newUpgrader(o *Options) *websocket.Upgrader {
 	return &websocket.Upgrader{
-		ReadBufferSize:    512,
+		ReadBufferSize:    0, // the conn's br
 		WriteBufferPool:   &writeBuffers,
 		Subprotocols:      []string{subprotocol},
 		EnableCompression: o.Compression,

@@ -62,6 +62,7 @@ type Handler struct {
 	upgrader   *websocket.Upgrader
 	waitLimit  int // bytes of messages of one socket that wait while a method runs
 	corks      corks
+	watcher    watcher
 
 	received, sent, opened, refused, panics, badMessages atomic.Uint64
 	dropped                                              atomic.Uint64
@@ -313,10 +314,26 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	if err := h.watcher.wait(ctx); err != nil {
+		return err
+	}
 	if h.ownHub { // else others may keep it busy for ever
 		return h.hub.waitQuiet(ctx)
 	}
 	return nil
+}
+
+// waitFor waits until done is closed, if this is soon enough for ctx. Nil is closed already.
+func waitFor(ctx context.Context, done <-chan struct{}) error {
+	if done == nil {
+		return nil
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 var errShutdown = &CloseError{Code: CloseGoingAway, Reason: "shutting down"}
