@@ -1,12 +1,8 @@
 package wsctl
 
 import (
-	"bufio"
 	"bytes"
-	"compress/flate"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -28,29 +24,23 @@ type owner interface {
 	release()                       // the reader is through
 }
 
-// conn is the transport below a Socket: the net.Conn that gorilla gets in place of the hijacked one, so that there is
-// one way out. Gorilla does the handshake, the reading, masks, fragments, control frames and inflating; frames out are
-// made here. Nobody writes while holding the outbox's mu, and nobody but the drain goroutine ever waits for the network.
+// conn is the transport below a Socket: the hijacked net.Conn, with one way out. Frames out are made here; what comes in is
+// its input's. Nobody writes while holding the outbox's mu, and nobody but the drain goroutine ever waits for the network.
 type conn struct {
-	net.Conn // the hijacked one: deadlines and addresses
-	ws       *websocket.Conn
-	br       *bufio.Reader // gorilla's, between the conn and it
-	max      int           // bytes of a message
-	owner    owner         // nil before the handshake is over
-	out      *outbox       // the same
-	raw      rawConn       // reads and writes past the runtime's waiting; not everywhere
-	try      tryWriter     // the same for an in-memory pipe
-	deflate  bool          // permessage-deflate was agreed on; set in the handshake, constant afterwards
-	since    time.Time     // when it became its socket's
+	net.Conn           // the hijacked one: deadlines and addresses
+	owner    owner     // nil before the handshake is over
+	out      *outbox   // the same
+	raw      rawConn   // reads and writes past the runtime's waiting; not everywhere
+	try      tryWriter // the same for an in-memory pipe
+	since    instant   // when it became its socket's
+	deflate  bool      // permessage-deflate was agreed on; set in the handshake, constant afterwards
 
 	// Of the reader alone.
-	chunk  *[chunkSize]byte // pooled; nil while there is nothing to hand over
-	unread []byte           // what gorilla hasn't taken of chunk
-	whole  bool             // the last message was read to its end: a frame begins
-	drowsy bool             // it has been idle, and has got no message since
-	woken  bool             // by the watcher: there is something to read
-	burst  bool             // it has begun one
-	deaf   bool             // what it reads came after Shutdown
+	drowsy bool   // it has been idle, and has got no message since
+	woken  bool   // by the watcher: there is something to read
+	burst  bool   // it has begun one
+	deaf   bool   // what it reads came after Shutdown
+	in     *input // nil while the watcher waits
 
 	waits     atomic.Int32 // what the reader is at: a waitState
 	seen      atomic.Bool  // something was received since the last sweep
@@ -60,9 +50,9 @@ type conn struct {
 	writing  // guarded by the outbox's mu
 }
 
-func newConn(nc net.Conn, o *Options) *conn {
-	c := &conn{Conn: nc, max: o.MaxMessage, whole: true}
-	c.br = bufio.NewReaderSize(c, readBuffer)
+func newConn(nc net.Conn) *conn {
+	c := &conn{Conn: nc}
+	c.in = &input{conn: c}
 	c.seen.Store(true)
 	if c.try, _ = nc.(tryWriter); c.try == nil {
 		c.raw.init(nc)
@@ -72,7 +62,7 @@ func newConn(nc net.Conn, o *Options) *conn {
 
 // begin ties c to its socket. The reader, which the caller starts, has a reference.
 func (c *conn) begin(s *Socket) {
-	c.owner, c.out, c.since = s, &s.out, time.Now()
+	c.owner, c.out, c.since = s, &s.out, since(time.Now())
 	s.refs.Add(1)
 }
 
@@ -101,31 +91,11 @@ func (c *conn) waitWrite(b []byte) (int, error) {
 	return c.Conn.Write(b[:min(len(b), chunkSize)])
 }
 
-// Write takes what gorilla writes by itself: the answer to the handshake, and the close frame with its verdict on a
-// peer that breaks the protocol.
-func (c *conn) Write(p []byte) (int, error) {
-	isClose := len(p) >= 4 && p[0] == frameClose
-	if !isClose {
-		c.deflate = bytes.Contains(p, []byte("permessage-deflate"))
-	}
-	switch {
-	case c.out == nil:
-		return c.Conn.Write(p)
-	case isClose:
-		c.owner.fail(c, &CloseError{Code: int(binary.BigEndian.Uint16(p[2:])), Reason: string(p[4:])})
-	default: // it waits until the hub knows the socket
-		c.out.mu.Lock()
-		c.first = append(c.first, p...)
-		c.out.mu.Unlock()
-	}
-	return len(p), nil
-}
-
-// SetWriteDeadline is gorilla's wish for its control frames; the sweeper watches writes.
-func (c *conn) SetWriteDeadline(time.Time) error { return nil }
-
 // read is the reader: it hands every message to the owner, until the connection ends, or another goroutine goes on.
 func (c *conn) read() {
+	if c.in == nil {
+		c.in = newInput(c)
+	}
 	owner := c.owner
 	done, watched := false, false
 	defer func() {
@@ -177,12 +147,12 @@ var (
 // readMessages reads until the peer closes or the connection fails. After our own close frame it reads on and discards,
 // to find the peer's.
 func (c *conn) readMessages() error {
+	limit := c.out.s.h.opts.MaxMessage
 	for {
 		if err := c.await(); err != nil {
 			return err
 		}
-		b, err := c.nextMessage()
-		c.whole = err == nil
+		b, err := c.in.nextMessage(limit)
 		var ce *CloseError
 		switch {
 		case err == nil:
@@ -194,62 +164,6 @@ func (c *conn) readMessages() error {
 		case errors.As(err, &ce):
 			c.owner.fail(c, ce)
 		default:
-			return err
-		}
-	}
-}
-
-// nextMessage reads the next text message, into a buffer that the caller gives back. A *CloseError says how the peer has
-// broken the protocol; any other error is the end.
-func (c *conn) nextMessage() (*bytes.Buffer, error) {
-	for {
-		typ, r, err := c.ws.NextReader()
-		if err != nil {
-			return nil, err
-		}
-		if c.ending() {
-			continue // NextReader skips the message
-		}
-		if typ == websocket.BinaryMessage {
-			return nil, &CloseError{Code: closeUnsupported, Reason: "binary messages are not understood"}
-		}
-		b := getBuffer() // not before: an idle connection has none
-		err = readMessage(b, r, c.max)
-		if err == nil {
-			return b, nil
-		}
-		putBuffer(b)
-		var corrupt flate.CorruptInputError
-		switch {
-		case err == errTooBig:
-			return nil, &CloseError{Code: closeTooBig, Reason: fmt.Sprintf("a message has at most %d bytes", c.max)}
-		case err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
-			return nil, &CloseError{Code: closeProtocol, Reason: "a compressed message doesn't inflate"}
-		} // any other error comes back from NextReader
-	}
-}
-
-var errTooBig = errors.New("message too big")
-
-// readMessage reads a message of at most limit bytes into b. The limit holds for the inflated message, while gorilla's
-// own limit counts what travelled.
-func readMessage(b *bytes.Buffer, r io.Reader, limit int) error {
-	for {
-		b.Grow(bytes.MinRead)
-		p := b.AvailableBuffer()
-		if room := limit - b.Len(); room < cap(p) {
-			p = p[:room+1]
-		} else {
-			p = p[:cap(p)]
-		}
-		n, err := r.Read(p)
-		b.Write(p[:n])
-		switch {
-		case b.Len() > limit:
-			return errTooBig
-		case err == io.EOF:
-			return nil
-		case err != nil:
 			return err
 		}
 	}

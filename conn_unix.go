@@ -5,23 +5,14 @@ package wsctl
 import (
 	"io"
 	"net"
+	"sync"
 	"syscall"
 )
 
 // rawConn reads and writes a socket's file descriptor, which the runtime has made non-blocking, by way of
 // [syscall.RawConn]: so a write can be tried without waiting, and a read needs no buffer while there is nothing to
-// read. The functions are made once, since each would be an allocation.
-type rawConn struct {
-	rc     syscall.RawConn
-	readFn func(fd uintptr) bool
-	tryFn  func(fd uintptr) bool
-	in     *[chunkSize]byte
-	inN    int
-	inErr  error
-	out    []byte
-	outN   int
-	outErr error
-}
+// read.
+type rawConn struct{ rc syscall.RawConn }
 
 // init uses nc if it is a socket itself: whatever wraps one may count, limit or encrypt, and isn't passed by.
 func (r *rawConn) init(nc net.Conn) {
@@ -34,40 +25,54 @@ func (r *rawConn) init(nc net.Conn) {
 	default:
 		return
 	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return
-	}
-	r.rc = rc
-	r.readFn = func(fd uintptr) bool {
-		r.in = chunks.Get().(*[chunkSize]byte)
-		if r.inN, r.inErr = ignoringEINTR(syscall.Read, fd, r.in[:]); r.inErr != syscall.EAGAIN {
-			return true
-		}
-		chunks.Put(r.in)
-		r.in = nil
-		return false
-	}
-	r.tryFn = func(fd uintptr) bool {
-		r.outN, r.outErr = ignoringEINTR(syscall.Write, fd, r.out)
-		return true
-	}
+	r.rc, _ = sc.SyscallConn()
 }
 
-func (r *rawConn) ok() bool { return r.rc != nil }
+func (r rawConn) ok() bool { return r.rc != nil }
+
+// rawCall is a read or a write that is under way. It is pooled for its functions, each of which would be an allocation.
+type rawCall struct {
+	chunk *[chunkSize]byte // what was read
+	b     []byte           // to be written
+	n     int
+	err   error
+
+	read, try, write func(fd uintptr) bool // true: it needn't be called again when the socket is ready
+}
+
+var rawCalls = sync.Pool{New: func() any {
+	c := new(rawCall)
+	c.read = func(fd uintptr) bool {
+		c.chunk = chunks.Get().(*[chunkSize]byte)
+		if c.n, c.err = ignoringEINTR(syscall.Read, fd, c.chunk[:]); c.err != syscall.EAGAIN {
+			return true
+		}
+		chunks.Put(c.chunk)
+		c.chunk = nil
+		return false
+	}
+	c.try = func(fd uintptr) bool {
+		c.n, c.err = ignoringEINTR(syscall.Write, fd, c.b)
+		return true
+	}
+	c.write = func(fd uintptr) bool { return c.try(fd) && c.err != syscall.EAGAIN }
+	return c
+}}
 
 // read waits until there is something to read, and returns it in a chunk of the pool; nil with an error.
-func (r *rawConn) read() (*[chunkSize]byte, int, error) {
-	err := r.rc.Read(r.readFn)
-	chunk, n := r.in, r.inN
-	r.in = nil
-	switch {
-	case err != nil:
-	case r.inErr != nil:
-		err = r.inErr
-	case n == 0:
+func (r rawConn) read() (*[chunkSize]byte, int, error) {
+	c := rawCalls.Get().(*rawCall)
+	err := r.rc.Read(c.read)
+	chunk, n := c.chunk, c.n
+	if err == nil {
+		err = c.err
+	}
+	c.chunk, c.n, c.err = nil, 0, nil
+	rawCalls.Put(c)
+	if err == nil && n == 0 {
 		err = io.EOF
-	default:
+	}
+	if err == nil {
 		return chunk, n, nil
 	}
 	if chunk != nil {
@@ -77,28 +82,26 @@ func (r *rawConn) read() (*[chunkSize]byte, int, error) {
 }
 
 // tryWrite writes what the kernel takes at once.
-func (r *rawConn) tryWrite(b []byte) (int, error) {
-	r.out = b
-	err := r.rc.Write(r.tryFn)
-	return r.written(err)
+func (r rawConn) tryWrite(b []byte) (int, error) {
+	c := rawCalls.Get().(*rawCall)
+	c.b = b
+	return c.written(r.rc.Write(c.try))
 }
 
 // write waits until the kernel takes something.
-func (r *rawConn) write(b []byte) (int, error) {
-	r.out = b
-	err := r.rc.Write(func(fd uintptr) bool {
-		r.tryFn(fd)
-		return r.outErr != syscall.EAGAIN
-	})
-	return r.written(err)
+func (r rawConn) write(b []byte) (int, error) {
+	c := rawCalls.Get().(*rawCall)
+	c.b = b
+	return c.written(r.rc.Write(c.write))
 }
 
-func (r *rawConn) written(err error) (int, error) {
-	n := max(r.outN, 0)
-	if err == nil && r.outErr != syscall.EAGAIN {
-		err = r.outErr
+func (c *rawCall) written(err error) (int, error) {
+	n := max(c.n, 0)
+	if err == nil && c.err != syscall.EAGAIN {
+		err = c.err
 	}
-	r.out, r.outN, r.outErr = nil, 0, nil
+	c.b, c.n, c.err = nil, 0, nil
+	rawCalls.Put(c)
 	return n, err
 }
 

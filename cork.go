@@ -27,7 +27,7 @@ func (k *corks) add(c *outbox) {
 	}
 	k.hub.bursts.Add(1)
 	k.list = append(k.list, c)
-	c.corkSlot = len(k.list)
+	c.corkSlot = int32(len(k.list))
 	if k.armed {
 		return
 	}

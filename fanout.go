@@ -227,11 +227,11 @@ func (h *Hub) pushLocked(s *Socket) (flush bool, err error) {
 	}
 	for _, list := range [2][]*batch{h.inflight, h.pending} {
 		for _, b := range list {
-			i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room == b.room })
+			i := s.rooms.find(b.room)
 			if i < 0 || slices.Contains(b.except, s) {
 				continue
 			}
-			f, e := s.out.push(b, s.rooms[i].since, frames{})
+			f, e := s.out.push(b, s.rooms.list[i].since, frames{})
 			if flush = flush || f; e != nil {
 				return flush, e
 			}

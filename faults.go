@@ -12,10 +12,23 @@ const (
 	faultWindow = 10 * time.Second
 )
 
-// faults are the times of the latest bad messages; guarded by the socket's mu.
+// faults are the times of the latest bad messages, and what was logged of all that a client may cause; guarded by the socket's
+// mu.
 type faults struct {
 	times [maxFaults]time.Time
 	n     int
+
+	since   time.Time // when the count of logged lines began
+	logged  int
+	omitted int // lines
+}
+
+// faulty returns the socket's faults. mu is held.
+func (s *Socket) faulty() *faults {
+	if s.faults == nil {
+		s.faults = new(faults)
+	}
+	return s.faults
 }
 
 // tooMany notes a fault, and tells whether it is one too many.
@@ -31,11 +44,8 @@ func (f *faults) tooMany(now time.Time) bool {
 // released.
 func (s *Socket) bad(c *conn, e envelope, err error) (replaced bool) {
 	s.h.badMessages.Add(1)
-	if s.faults == nil {
-		s.faults = new(faults)
-	}
 	switch {
-	case s.faults.tooMany(time.Now()):
+	case s.faulty().tooMany(time.Now()):
 		s.mu.Unlock()
 		s.end(&CloseError{Code: CloseBadRequest, Reason: "too many bad messages"}, false)
 	case e.id != 0 && len(e.typ) > 0 && e.typ[0] != '$':
@@ -64,16 +74,16 @@ const logLimit = 10 // lines for one socket within faultWindow that its client c
 // logClient logs what a client can cause at will: so many lines, then the number of those that were left out.
 func (s *Socket) logClient(msg string, args ...any) {
 	s.mu.Lock()
-	now := time.Now()
-	if now.Sub(s.logSince) >= faultWindow {
-		s.logSince, s.logged = now, 0
+	f, now := s.faulty(), time.Now()
+	if now.Sub(f.since) >= faultWindow {
+		f.since, f.logged = now, 0
 	}
-	s.logged++
-	n, omitted := s.logged, s.logOmitted
+	f.logged++
+	n, omitted := f.logged, f.omitted
 	if n > logLimit {
-		s.logOmitted++
+		f.omitted++
 	} else {
-		s.logOmitted = 0
+		f.omitted = 0
 	}
 	s.mu.Unlock()
 	if n > logLimit {

@@ -158,7 +158,6 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 		return &CloseError{Code: refusals[seen.Code].close, Reason: seen.Message}
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
-	c.max = h.opts.MaxMessage
 	if hello.Session != "" && h.opts.Resume > 0 {
 		switch h.resume(c, hello, id) {
 		case errHeld:
@@ -178,7 +177,7 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 	secret := newSecret()
 	s := h.newSocket(socketID(secret))
 	s.root = root
-	s.identity.Store(&id)
+	s.identify(id)
 	s.session = &session{try: hello.Try, noResume: h.opts.Resume < 0}
 	if !s.session.noResume {
 		s.out.log = &sendLog{}
@@ -191,8 +190,7 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 
 // readHello reads the first message, and nothing behind it.
 func (c *conn) readHello() (*hello, *CloseError) {
-	c.max = maxHello
-	b, err := c.nextMessage()
+	b, err := c.in.nextMessage(maxHello)
 	if err != nil {
 		var ce *CloseError
 		var timeout net.Error
@@ -218,7 +216,7 @@ func (c *conn) refuse(h *Handler, ce *CloseError) {
 	if ce.Code != CloseAbnormal {
 		_, err := c.Conn.Write(closeFrame(ce))
 		for err == nil {
-			_, _, err = c.ws.NextReader()
+			_, _, err = c.in.ws.NextReader()
 		}
 		if !errors.As(err, new(*websocket.CloseError)) { // gorilla reads no more after an error: this may be the answer
 			_, _ = c.Conn.Read(make([]byte, 128))
@@ -273,7 +271,7 @@ func (h *Handler) resume(c *conn, hello *hello, id Identity) error {
 		old.close(&CloseError{Code: CloseReplaced, Reason: "another connection has resumed the session"}, false, false)
 	}
 	s.out.flush()
-	go c.read()
+	c.start()
 	return nil
 }
 

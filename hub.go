@@ -50,7 +50,6 @@ const (
 type room struct {
 	key     roomKey
 	members []member
-	index   map[*Socket]int // of members; nil while they are few
 }
 
 // member is a socket in a room. since is the number of the newest message when it joined: it gets what comes after.
@@ -63,44 +62,66 @@ type member struct {
 type membership struct {
 	room  *room
 	since uint64
+	at    int // index in the room's members
 }
 
-// indexFrom is how many members are found faster by an index.
+// memberships are the rooms of a socket. Most are in few, a room may have many, so the index of who is where is kept here.
+type memberships struct {
+	list  []membership
+	index map[*room]int // of list; nil while they are few
+}
+
+// indexFrom is how many memberships are found faster by an index.
 const indexFrom = 16
 
-func (r *room) find(s *Socket) int {
-	if r.index != nil {
-		if i, ok := r.index[s]; ok {
+// find returns the index of a room, or -1.
+func (m *memberships) find(r *room) int {
+	if m.index != nil {
+		if i, ok := m.index[r]; ok {
 			return i
 		}
 		return -1
 	}
-	return slices.IndexFunc(r.members, func(m member) bool { return m.s == s })
+	return slices.IndexFunc(m.list, func(n membership) bool { return n.room == r })
 }
 
-func (r *room) add(m member) {
-	r.members = append(r.members, m)
-	switch n := len(r.members); {
-	case r.index != nil:
-		r.index[m.s] = n - 1
-	case n == indexFrom:
-		r.index = make(map[*Socket]int, 2*n)
-		for i, m := range r.members {
-			r.index[m.s] = i
+func (m *memberships) add(n membership) {
+	m.list = append(m.list, n)
+	switch {
+	case m.index != nil:
+		m.index[n.room] = len(m.list) - 1
+	case len(m.list) == indexFrom:
+		m.index = make(map[*room]int, 2*indexFrom)
+		for i, n := range m.list {
+			m.index[n.room] = i
 		}
 	}
 }
 
-func (r *room) remove(s *Socket) {
-	i, last := r.find(s), len(r.members)-1
-	moved := r.members[last]
-	r.members[i] = moved
+func (m *memberships) remove(i int) {
+	last := len(m.list) - 1
+	if m.index != nil {
+		delete(m.index, m.list[i].room)
+		if i < last {
+			m.index[m.list[last].room] = i
+		}
+	}
+	m.list[i] = m.list[last]
+	m.list[last] = membership{}
+	m.list = m.list[:last]
+}
+
+// remove takes out the member at i.
+func (r *room) remove(i int) {
+	last := len(r.members) - 1
+	if i < last {
+		moved := r.members[last]
+		r.members[i] = moved
+		rooms := &moved.s.rooms
+		rooms.list[rooms.find(r)].at = i
+	}
 	r.members[last] = member{}
 	r.members = r.members[:last]
-	if r.index != nil {
-		r.index[moved.s] = i
-		delete(r.index, s)
-	}
 }
 
 // Broadcast sends to every socket, as [Room.Send] of Everyone.
@@ -151,29 +172,31 @@ func (h *Hub) joinLocked(s *Socket, key roomKey) {
 		if key.kind == kindRoom {
 			h.named++
 		}
-	} else if r.find(s) >= 0 {
+	} else if s.rooms.find(r) >= 0 {
 		return
 	}
 	since := h.tail.Load()
-	r.add(member{s, since})
-	s.rooms = append(s.rooms, membership{r, since})
+	s.rooms.add(membership{r, since, len(r.members)})
+	r.members = append(r.members, member{s, since})
 }
 
 // leave takes s out of a room. What was sent to the room before still reaches it.
 func (h *Hub) leave(s *Socket, key roomKey) {
 	h.mu.Lock()
 	flush, err := h.catchUpLocked(s)
-	i := slices.IndexFunc(s.rooms, func(m membership) bool { return m.room.key == key })
-	if i >= 0 && !s.left {
-		h.leaveLocked(s, s.rooms[i].room)
-		s.rooms = slices.Delete(s.rooms, i, i+1)
+	if r := h.rooms[key]; r != nil && !s.left {
+		if i := s.rooms.find(r); i >= 0 {
+			h.leaveLocked(s.rooms.list[i])
+			s.rooms.remove(i)
+		}
 	}
 	h.mu.Unlock()
 	s.pushed(flush, err)
 }
 
-func (h *Hub) leaveLocked(s *Socket, r *room) {
-	if r.remove(s); len(r.members) == 0 {
+func (h *Hub) leaveLocked(m membership) {
+	r := m.room
+	if r.remove(m.at); len(r.members) == 0 {
 		delete(h.rooms, r.key)
 		if r.key.kind == kindRoom {
 			h.named--
@@ -187,8 +210,8 @@ func (h *Hub) exit(s *Socket) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	_, err := h.catchUpLocked(s)
-	for _, m := range s.rooms {
-		h.leaveLocked(s, m.room)
+	for _, m := range s.rooms.list {
+		h.leaveLocked(m)
 	}
 	s.left = true
 	delete(h.sockets, s.id)
@@ -200,7 +223,7 @@ func (h *Hub) roomsOf(s *Socket) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	names := []string{}
-	for _, m := range s.rooms {
+	for _, m := range s.rooms.list {
 		if m.room.key.kind == kindRoom {
 			names = append(names, m.room.key.name)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -18,9 +19,9 @@ type inbox struct {
 	piece    bool  // the reader has read what it hasn't taken all of yet
 	inline   *conn // whose reader is the one worker; nil: none is
 	inlineID int64 // of the call that it handles
-	workers  int
-	streams  int
-	asking   int // calls to the client that wait for its answer
+	workers  int32
+	streams  int32
+	asking   int32 // calls to the client that wait for its answer
 	waiting  []*inbound
 	bytes    int // of waiting
 	calls    map[int64]*inbound
@@ -125,7 +126,7 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 	if e.id != 0 {
 		s.h.calls.Add(1)
 	}
-	limit := s.h.opts.Concurrency
+	limit := int32(min(s.h.opts.Concurrency, math.MaxInt32))
 	target := s.lookup(e, fault)
 	if in.workers == 0 && limit == 1 && !target.wantsWorker && in.asking == 0 { // else the reader has an answer to read
 		in.workers++

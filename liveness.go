@@ -8,11 +8,18 @@ import (
 // sweepState is what the sweeper notes of a socket's conn between sweeps. Of the sweeper alone.
 type sweepState struct {
 	conn     *conn
-	heard    time.Time // when something was received, or the reader didn't listen
-	ping     time.Time // when the next ping is due
+	heard    instant // when something was received, or the reader didn't listen
+	ping     instant // when the next ping is due
 	wrote    uint64
-	progress time.Time // when a write got on, or nothing was to be written
+	progress instant // when a write got on, or nothing was to be written
 }
+
+// instant is a moment of the monotonic clock, in a third of a time.Time's memory.
+type instant = time.Duration
+
+var processStart = time.Now()
+
+func since(t time.Time) instant { return t.Sub(processStart) }
 
 // sweeper checks all sockets of a Handler every so often: one timer for all, which runs while there are sockets.
 type sweeper struct {
@@ -36,10 +43,7 @@ func sweepEvery(o *Options) time.Duration {
 // sweep looks after every socket.
 func (h *Handler) sweep() {
 	h.mu.Lock()
-	all := h.sweeper.spare[:0]
-	for s := range h.sockets {
-		all = append(all, s)
-	}
+	all := append(h.sweeper.spare[:0], h.sockets...)
 	h.mu.Unlock()
 	now := time.Now()
 	for _, s := range all {
@@ -87,21 +91,22 @@ func (s *Socket) sweep(now time.Time) {
 		}
 		return
 	}
+	at := since(now)
 	if c.seen.Swap(false) || c.at() == busy {
-		st.heard = now
+		st.heard = at
 	}
 	if left == 0 || wrote != st.wrote {
-		st.wrote, st.progress = wrote, now
+		st.wrote, st.progress = wrote, at
 	}
 	switch expires := s.Identity().Expires; {
 	case !expires.IsZero() && !now.Before(expires):
 		s.fail(c, &CloseError{Code: CloseUnauthenticated, Reason: "credential expired"})
-	case o.WriteTimeout > 0 && now.Sub(st.progress) >= o.WriteTimeout:
+	case o.WriteTimeout > 0 && at-st.progress >= o.WriteTimeout:
 		s.disconnect(c, &CloseError{Code: CloseTimeout, Reason: "no progress in writing"}, false, true)
-	case o.PingInterval > 0 && o.PingTimeout > 0 && now.Sub(st.heard)-o.PingInterval >= o.PingTimeout:
+	case o.PingInterval > 0 && o.PingTimeout > 0 && at-st.heard-o.PingInterval >= o.PingTimeout:
 		s.disconnect(c, &CloseError{Code: CloseTimeout, Reason: "no sign of life"}, false, true)
-	case o.PingInterval > 0 && !now.Before(st.ping):
-		st.ping = now.Add(o.PingInterval)
+	case o.PingInterval > 0 && at >= st.ping:
+		st.ping = at + o.PingInterval
 		if session != nil {
 			c.control(v1Ping)
 		} else {
@@ -111,7 +116,7 @@ func (s *Socket) sweep(now time.Time) {
 	if owed {
 		s.sendAck(c, false)
 	}
-	if now.Sub(st.heard) >= idleTime {
+	if at-st.heard >= idleTime {
 		c.rouse()
 	}
 }
@@ -121,6 +126,6 @@ func (s *Socket) sweep(now time.Time) {
 func (st *sweepState) start(c *conn, o *Options) {
 	*st = sweepState{conn: c, heard: c.since, progress: c.since}
 	if o.PingInterval > 0 {
-		st.ping = c.since.Add(rand.N(o.PingInterval))
+		st.ping = c.since + rand.N(o.PingInterval)
 	}
 }

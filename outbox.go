@@ -20,8 +20,8 @@ type outbox struct {
 	parked     bool       // its bytes count towards Options.ParkBuffer
 	willFlush  bool       // a fan-out is about to flush
 	corked     bool       // what is queued waits for the end of a burst
-	bursts     int        // handlers at work: the reader's burst, workers
-	corkSlot   int        // index in corks.list, which guards it, from 1; 0: not in it
+	bursts     int32      // handlers at work: the reader's burst, workers
+	corkSlot   int32      // index in corks.list, which guards it, from 1; 0: not in it
 	queue      []segment
 	first      [1]segment    // the memory of queue while it has one segment
 	queued     int           // bytes of queue, but for those that have a number

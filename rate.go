@@ -28,6 +28,9 @@ func (r *rate) take(now time.Time, perSecond float64, burst int) time.Duration {
 func (s *Socket) slow(c *conn) {
 	o := &s.h.opts
 	s.mu.Lock()
+	if s.rate == nil {
+		s.rate = new(rate)
+	}
 	wait := s.rate.take(time.Now(), o.RateLimit, o.RateBurst)
 	s.mu.Unlock()
 	if wait == 0 {

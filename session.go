@@ -188,7 +188,7 @@ func (s *Socket) resume(c *conn, hello *hello, id Identity) (old *conn, err erro
 	o.unpark()
 	s.detach()
 	ss.try, ss.confirmed, ss.parkedAt = hello.Try, true, time.Time{}
-	s.identity.Store(&id)
+	s.identify(id)
 	c.begin(s)
 	s.conn = c
 	l.ack(hello.Received, o)

@@ -58,6 +58,7 @@ func (s *server) enter(t testing.TB) (*client, welcome) {
 	c.send(helloOf("", 0, 1))
 	w := c.welcomed()
 	c.send(`{"type":"$ack","data":0}`)
+	synctest.Wait() // the session is known to be confirmed
 	return c, w
 }
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Socket is one client: of wsctl.v1 across all connections of its session, else of its one connection. All methods may be
@@ -34,17 +33,14 @@ type Socket struct {
 	inbox    inbox
 	finished bool    // the hooks of the end have their turn, or had it
 	faults   *faults // nil: none yet
-	rate     rate
+	rate     *rate   // nil: nothing was counted yet
 
 	stopping atomic.Bool // Shutdown: nothing more is taken
 	swept    sweepState
 
-	logSince   time.Time // guarded by mu, as the next two: of logClient
-	logged     int
-	logOmitted int
-
-	rooms []membership // guarded by the hub's mu
-	left  bool         // guarded by the hub's mu: it has left everything
+	rooms memberships // guarded by the hub's mu
+	left  bool        // guarded by the hub's mu: it has left everything
+	slot  int         // index in Handler.sockets, from 1, guarded by its mu; 0: not in it
 }
 
 // ID returns a random name of the socket, unique on all nodes. It is no secret, nor does it say the session's.

@@ -72,7 +72,7 @@ func (s *Socket) startStream(t target, m *inbound) bool {
 	case m.id == 0:
 		m.fault = &Error{Code: CodeBadRequest, Message: "a stream needs an id"}
 		return false
-	case in.streams >= s.h.opts.MaxStreams:
+	case int(in.streams) >= s.h.opts.MaxStreams:
 		m.fault = &Error{Code: CodeTooMany, Message: "at most " + strconv.Itoa(s.h.opts.MaxStreams) + " streams at once"}
 		return false
 	}

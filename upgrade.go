@@ -73,7 +73,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuseUnauthenticated(w, err)
 		return
 	}
-	s.identity.Store(&id)
+	s.identify(id)
 	if h.isStopping() { // since Authenticate was asked
 		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
 		return
@@ -144,6 +144,16 @@ func (h *Handler) newSocket(id string) *Socket {
 }
 
 var noIdentity Identity
+
+// identify gives the socket another identity.
+func (s *Socket) identify(id Identity) {
+	if id == noIdentity { // as of all whom nobody was asked for
+		s.identity.Store(&noIdentity)
+		return
+	}
+	own := id // so that only this one is an allocation
+	s.identity.Store(&own)
+}
 
 // authenticate asks Options.Authenticate. The error is an [*Error] with a code of refusals, or one that is logged.
 func (h *Handler) authenticate(ctx context.Context, r *http.Request, token string) (id Identity, err error) {
@@ -242,12 +252,8 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, s *Socket) *co
 		}
 		return nil
 	}
-	c := hijack.c
-	ws.SetPingHandler(func(payload string) error { c.pong(payload); return nil })
-	ws.SetPongHandler(func(string) error { return nil })
-	ws.SetCloseHandler(func(int, string) error { return nil }) // the reader answers
-	c.ws = ws
-	return c
+	hijack.c.in.begin(ws)
+	return hijack.c
 }
 
 // hijacker gives gorilla a connection of ours. It finds the server's through wrappers that have only Unwrap, which gorilla
@@ -266,14 +272,14 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		j.err = err
 		return nil, nil, err
 	}
-	j.c = newConn(nc, &j.h.opts)
+	j.c = newConn(nc)
 	if j.s != nil {
 		j.c.begin(j.s)
 	}
-	if brw.Reader.Buffered() == 0 { // else gorilla refuses
-		brw.Reader = j.c.br
+	if brw.Reader.Buffered() > 0 {
+		return nc, brw, nil // gorilla refuses
 	}
-	return j.c, brw, nil
+	return j.c.in.hijack(brw.Writer)
 }
 
 // writeBuffers satisfies gorilla, which would else keep a buffer for each connection's writes; it makes none of them.
@@ -281,7 +287,7 @@ var writeBuffers sync.Pool
 
 func newUpgrader(o *Options) *websocket.Upgrader {
 	return &websocket.Upgrader{
-		ReadBufferSize:    0, // the conn's br
+		ReadBufferSize:    0, // the input's own
 		WriteBufferPool:   &writeBuffers,
 		Subprotocols:      []string{subprotocol},
 		EnableCompression: o.Compression,
@@ -348,7 +354,7 @@ func (h *Handler) finishOpen(s *Socket, c *conn, welcome []byte, err error) {
 	}
 	s.endBurst()
 	s.conclude()
-	go c.read()
+	c.start()
 }
 
 // refusal is how an error of OnOpen closes the socket.

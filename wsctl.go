@@ -75,7 +75,7 @@ type Handler struct {
 
 	mu       sync.Mutex // guards following
 	conns    int        // sockets, from before Authenticate until nothing is left of them
-	sockets  map[*Socket]struct{}
+	sockets  []*Socket
 	sessions map[string]*Socket // by Socket.ID: those that can be resumed
 	parked   list.List          // of *Socket: those of them that have no connection, the oldest first
 	pending  list.List          // of *handshake: connections without $welcome, the oldest first
@@ -110,7 +110,6 @@ func New(controller any, opts *Options) *Handler {
 		tables:    newTables(o.TypeName),
 		upgrader:  newUpgrader(&o),
 		waitLimit: max(64<<10, o.MaxMessage),
-		sockets:   make(map[*Socket]struct{}),
 		sessions:  make(map[string]*Socket),
 		closed:    make(map[int]uint64),
 	}
@@ -254,7 +253,8 @@ func (h *Handler) isStopping() bool {
 func (h *Handler) admit(s *Socket) (stopping bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sockets[s] = struct{}{}
+	h.sockets = append(h.sockets, s)
+	s.slot = len(h.sockets)
 	if h.sweeper.timer == nil {
 		h.sweeper.timer = time.AfterFunc(h.sweeper.every, h.sweep)
 	}
@@ -265,7 +265,14 @@ func (h *Handler) admit(s *Socket) (stopping bool) {
 func (h *Handler) unreserve(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.sockets, s)
+	if s.slot > 0 {
+		last := len(h.sockets) - 1
+		h.sockets[s.slot-1] = h.sockets[last]
+		h.sockets[s.slot-1].slot = s.slot
+		h.sockets[last] = nil
+		h.sockets = h.sockets[:last]
+		s.slot = 0
+	}
 	h.conns--
 	h.left()
 }
@@ -342,5 +349,5 @@ var errShutdown = &CloseError{Code: CloseGoingAway, Reason: "shutting down"}
 func (h *Handler) all() []*Socket {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Collect(maps.Keys(h.sockets))
+	return slices.Clone(h.sockets)
 }
