@@ -1,7 +1,6 @@
 package wsctl
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -15,7 +14,7 @@ import (
 type owner interface {
 	// message takes a whole text message from the reader; b is lent until it returns. replaced: another goroutine has become
 	// the reader meanwhile.
-	message(c *conn, b *bytes.Buffer) (replaced bool)
+	message(c *conn, b []byte) (replaced bool)
 	heard(c *conn)                  // on the reader: something has come
 	idle(c *conn)                   // on the reader: all that was read is handled; it is about to wait for more
 	lost(c *conn, ce *CloseError)   // the peer has closed, or is gone
@@ -24,8 +23,9 @@ type owner interface {
 	release()                       // the reader is through
 }
 
-// conn is the transport below a Socket: the hijacked net.Conn, with one way out. Frames out are made here; what comes in is
-// its input's. Nobody writes while holding the outbox's mu, and nobody but the drain goroutine ever waits for the network.
+// conn is the transport below a Socket: the hijacked net.Conn, with one way out. Frames out are made here. Of those that come in
+// it takes the usual ones, and leaves the others to gorilla, by way of an input. Nobody writes while holding the outbox's mu,
+// and nobody but the drain goroutine ever waits for the network.
 type conn struct {
 	net.Conn           // the hijacked one: deadlines and addresses
 	owner    owner     // nil before the handshake is over
@@ -36,11 +36,13 @@ type conn struct {
 	deflate  bool      // permessage-deflate was agreed on; set in the handshake, constant afterwards
 
 	// Of the reader alone.
-	drowsy bool   // it has been idle, and has got no message since
-	woken  bool   // by the watcher: there is something to read
-	burst  bool   // it has begun one
-	deaf   bool   // what it reads came after Shutdown
-	in     *input // nil while the watcher waits
+	drowsy bool             // it has been idle, and has got no message since
+	woken  bool             // by the watcher: there is something to read
+	burst  bool             // it has begun one
+	deaf   bool             // what it reads came after Shutdown
+	block  *[blockSize]byte // pooled; nil while everything that was read is handled
+	unread []byte           // what isn't handled of block
+	in     *input           // nil while gorilla isn't needed; where reads need a buffer, it always is
 
 	waits     atomic.Int32 // what the reader is at: a waitState
 	seen      atomic.Bool  // something was received since the last sweep
@@ -93,9 +95,6 @@ func (c *conn) waitWrite(b []byte) (int, error) {
 
 // read is the reader: it hands every message to the owner, until the connection ends, or another goroutine goes on.
 func (c *conn) read() {
-	if c.in == nil {
-		c.in = newInput(c)
-	}
 	owner := c.owner
 	done, watched := false, false
 	defer func() {
@@ -149,16 +148,19 @@ var (
 func (c *conn) readMessages() error {
 	limit := c.out.s.h.opts.MaxMessage
 	for {
-		if err := c.await(); err != nil {
-			return err
-		}
-		b, err := c.in.nextMessage(limit)
+		b, pooled, err := c.receive(limit)
 		var ce *CloseError
 		switch {
 		case err == nil:
+			block := c.block
 			replaced := c.owner.message(c, b)
-			putBuffer(b)
+			if pooled != nil {
+				putBuffer(pooled)
+			}
 			if replaced {
+				if block != nil { // b may have been in it; what was behind is in another one
+					blocks.Put(block)
+				}
 				return errReplaced
 			}
 		case errors.As(err, &ce):

@@ -11,7 +11,7 @@ type rawConn struct{}
 func (rawConn) init(net.Conn) {}
 func (rawConn) ok() bool      { return false }
 
-func (rawConn) read() (*[chunkSize]byte, int, error) {
+func (rawConn) read(*[blockSize]byte, int) (*[blockSize]byte, int, error) {
 	panic("wsctl: no raw connections on this system")
 }
 func (rawConn) tryWrite([]byte) (int, error) { panic("wsctl: no raw connections on this system") }

@@ -32,8 +32,9 @@ func (r rawConn) ok() bool { return r.rc != nil }
 
 // rawCall is a read or a write that is under way. It is pooled for its functions, each of which would be an allocation.
 type rawCall struct {
-	chunk *[chunkSize]byte // what was read
-	b     []byte           // to be written
+	block *[blockSize]byte // to be read into
+	from  int
+	b     []byte // to be written
 	n     int
 	err   error
 
@@ -43,12 +44,16 @@ type rawCall struct {
 var rawCalls = sync.Pool{New: func() any {
 	c := new(rawCall)
 	c.read = func(fd uintptr) bool {
-		c.chunk = chunks.Get().(*[chunkSize]byte)
-		if c.n, c.err = ignoringEINTR(syscall.Read, fd, c.chunk[:]); c.err != syscall.EAGAIN {
+		if c.block == nil {
+			c.block = blocks.Get().(*[blockSize]byte)
+		}
+		if c.n, c.err = ignoringEINTR(syscall.Read, fd, c.block[c.from:]); c.err != syscall.EAGAIN {
 			return true
 		}
-		chunks.Put(c.chunk)
-		c.chunk = nil
+		if c.from == 0 { // none while there is nothing to read
+			blocks.Put(c.block)
+			c.block = nil
+		}
 		return false
 	}
 	c.try = func(fd uintptr) bool {
@@ -59,26 +64,21 @@ var rawCalls = sync.Pool{New: func() any {
 	return c
 }}
 
-// read waits until there is something to read, and returns it in a chunk of the pool; nil with an error.
-func (r rawConn) read() (*[chunkSize]byte, int, error) {
+// read waits until there is something to read, and has it in a block, of the pool unless one is given, behind its first bytes.
+func (r rawConn) read(block *[blockSize]byte, from int) (*[blockSize]byte, int, error) {
 	c := rawCalls.Get().(*rawCall)
+	c.block, c.from = block, from
 	err := r.rc.Read(c.read)
-	chunk, n := c.chunk, c.n
+	block, n := c.block, max(c.n, 0)
 	if err == nil {
 		err = c.err
 	}
-	c.chunk, c.n, c.err = nil, 0, nil
-	rawCalls.Put(c)
 	if err == nil && n == 0 {
 		err = io.EOF
 	}
-	if err == nil {
-		return chunk, n, nil
-	}
-	if chunk != nil {
-		chunks.Put(chunk)
-	}
-	return nil, 0, err
+	c.block, c.n, c.err = nil, 0, nil
+	rawCalls.Put(c)
+	return block, n, err
 }
 
 // tryWrite writes what the kernel takes at once.

@@ -22,33 +22,10 @@ const (
 func (c *conn) at() waitState       { return waitState(c.waits.Load()) }
 func (c *conn) setAt(now waitState) { c.waits.Store(int32(now)) }
 
-// await returns when there is something to read, where a read needs no buffer: so gorilla isn't asked for a message before
-// one begins, and an idle connection needs neither gorilla nor a goroutine. errWatched: the watcher waits instead, and the
-// conn isn't the caller's any more. Elsewhere gorilla waits.
-func (c *conn) await() error {
-	if !c.raw.ok() {
-		return nil
-	}
-	for c.in.empty() {
-		if c.drowsy && !c.woken && c.watch() {
-			return errWatched
-		}
-		c.woken = false
-		if _, err := c.in.receive(nil, resting); err != nil {
-			if !c.roused(err) {
-				return err
-			}
-			c.drowsy = true
-		}
-		c.in.takeControls()
-	}
-	return nil
-}
-
 // start begins reading. A connection begins idle: many that come at once need no goroutines until their clients say something.
 func (c *conn) start() {
-	c.drowsy = true
-	if c.raw.ok() && c.in.empty() && c.watch() {
+	c.unplug()
+	if c.drowsy = true; c.in == nil && len(c.unread) == 0 && c.watch() {
 		return
 	}
 	go c.read()
@@ -73,6 +50,7 @@ func (c *conn) roused(err error) bool {
 // watch gives the conn to the watcher.
 func (c *conn) watch() bool {
 	c.owner.idle(c)
+	c.tidy()
 	c.setAt(watched)
 	if c.out.s.h.watcher.watch(c) {
 		return true

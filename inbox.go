@@ -1,7 +1,6 @@
 package wsctl
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -79,8 +78,8 @@ func (s *Socket) pause(d <-chan time.Time) {
 
 // message takes a message from the reader of c. It is counted and has its place in one step: what another connection of
 // the session reads comes after it.
-func (s *Socket) message(c *conn, b *bytes.Buffer) (replaced bool) {
-	e, err := scan(b.Bytes())
+func (s *Socket) message(c *conn, b []byte) (replaced bool) {
+	e, err := scan(b)
 	if c.deaf && (err != nil || e.typ[0] != '$') { // those of the protocol are for methods that were taken before
 		return false
 	}
@@ -90,7 +89,7 @@ func (s *Socket) message(c *conn, b *bytes.Buffer) (replaced bool) {
 		s.mu.Unlock()
 		return false
 	}
-	ack := s.session != nil && s.session.count(e, err, b.Len())
+	ack := s.session != nil && s.session.count(e, err, len(b))
 	switch {
 	case err != nil:
 		replaced = s.bad(c, e, err)
@@ -193,6 +192,7 @@ func (s *Socket) promote() {
 	if c := s.inbox.inline; c != nil && s.conn == c { // else it reads for nobody
 		s.inbox.inline = nil
 		c.burst = false
+		c.part()
 		s.refs.Add(1)
 		go c.read()
 	}

@@ -6,25 +6,23 @@ import (
 	"compress/flate"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// input is the reading side of a conn: gorilla, which does the handshake, masks, fragments, control frames and inflating, over
-// a net.Conn that reads from the conn's network and writes into its queue. Between messages it has no state, so a conn that
-// the watcher waits for does without, and gets another one when it wakes.
+// input is gorilla below a conn. It does the handshake, and what the conn doesn't: fragments, compression, large frames, the
+// peer's close, and its faults. Its net.Conn reads what the conn hasn't taken, and writes into the conn's queue. Between
+// messages it has no state, so one serves many conns.
 type input struct {
-	*conn  // nil: it is spare
-	ws     *websocket.Conn
-	br     *bufio.Reader    // gorilla's
-	chunk  *[chunkSize]byte // pooled; nil while there is nothing to hand over
-	unread []byte           // what gorilla hasn't taken of chunk
-	cut    bool             // the last message was not read to its end
+	*conn // nil: it is spare
+	ws    *websocket.Conn
+	br    *bufio.Reader // gorilla's
+	cut   bool          // the last message was not read to its end
 }
 
 // readBuffer is the size of gorilla's buffer: for headers of frames, since longer reads go past it. It takes no buffer of 256
@@ -45,8 +43,37 @@ func (in *input) begin(ws *websocket.Conn) {
 	ws.SetCloseHandler(func(int, string) error { return nil }) // the reader answers
 }
 
-// newInput makes an input for a conn whose handshake is over. Gorilla makes a Conn in a handshake only, so this is one, with
-// nobody.
+// inputs are spare inputs of a Handler, without and with compression.
+type inputs [2]sync.Pool
+
+func (p *inputs) of(c *conn) *sync.Pool {
+	if c.deflate {
+		return &p[1]
+	}
+	return &p[0]
+}
+
+// idle tells whether gorilla is between messages, and has nothing that was read.
+func (in *input) idle() bool { return !in.cut && in.br.Buffered() == 0 }
+
+// plug gives c an input.
+func (c *conn) plug() {
+	c.in, _ = c.out.s.h.inputs.of(c).Get().(*input)
+	if c.in == nil {
+		c.in = newInput(c)
+	}
+	c.in.conn = c
+}
+
+// unplug takes c's input away, if it isn't needed.
+func (c *conn) unplug() {
+	if in := c.in; in != nil && c.raw.ok() && in.idle() {
+		in.conn, c.in = nil, nil
+		c.out.s.h.inputs.of(c).Put(in)
+	}
+}
+
+// newInput makes an input. Gorilla makes a Conn in a handshake only, so this is one, with nobody.
 func newInput(c *conn) *input {
 	in := &input{}
 	r := &http.Request{Method: http.MethodGet, Header: http.Header{
@@ -63,7 +90,6 @@ func newInput(c *conn) *input {
 		panic("wsctl: a handshake without a peer: " + err.Error())
 	}
 	in.begin(ws)
-	in.conn = c
 	return in
 }
 
@@ -114,80 +140,24 @@ func (in *input) Write(p []byte) (int, error) {
 
 // Read is gorilla's way to the network.
 func (in *input) Read(p []byte) (n int, err error) {
+	if !in.raw.ok() {
+		in.waiting(reading)
+		n, err = in.Conn.Read(p)
+		in.waited(n)
+		if err == io.ErrUnexpectedEOF { // a TLS record is cut: not to be taken for a message that doesn't inflate
+			err = io.EOF
+		}
+		return n, err
+	}
 	for len(in.unread) == 0 {
-		n, err = in.receive(p, reading)
-		switch {
-		case err != nil && in.roused(err): // not to be told to gorilla, for which every error is the end
-		case err != nil || n > 0:
-			return n, err
+		// Gorilla isn't told that the wait was disturbed: for it every error is the end.
+		if err := in.fill(reading); err != nil && !in.roused(err) {
+			return 0, err
 		}
 	}
 	n = copy(p, in.unread)
-	in.consume(n)
+	in.unread = in.unread[n:]
 	return n, nil
-}
-
-// receive waits for more from the peer. Where that needs no buffer it comes into unread, else it is n bytes of p. When
-// it is called, everything read has been handled.
-func (in *input) receive(p []byte, at waitState) (n int, err error) {
-	c := in.conn
-	if c.owner != nil {
-		c.owner.idle(c)
-	}
-	c.setAt(at)
-	raw := c.raw.ok()
-	if raw {
-		in.chunk, n, err = c.raw.read()
-	} else {
-		n, err = c.Conn.Read(p)
-	}
-	c.setAt(busy)
-	if n > 0 {
-		c.seen.Store(true)
-		if c.owner != nil {
-			c.owner.heard(c)
-		}
-	}
-	if err == io.ErrUnexpectedEOF { // a TLS record is cut: not to be taken for a message that doesn't inflate
-		err = io.EOF
-	}
-	if raw && err == nil {
-		in.unread = in.chunk[:n]
-		n = 0
-	}
-	return n, err
-}
-
-// consume takes n bytes of unread, and gives its memory back when nothing is left.
-func (in *input) consume(n int) {
-	if in.unread = in.unread[n:]; len(in.unread) == 0 {
-		chunks.Put(in.chunk)
-		in.chunk, in.unread = nil, nil
-	}
-}
-
-// empty tells whether everything that was read is handled.
-func (in *input) empty() bool { return len(in.unread) == 0 && in.br.Buffered() == 0 }
-
-// takeControls takes the pings and pongs that a frame's beginning begins with. Gorilla would go on to wait for the message
-// behind them, and a connection whose client answers pings would never be without a goroutine.
-func (in *input) takeControls() {
-	for !in.cut && len(in.unread) >= 2 && in.br.Buffered() == 0 {
-		const masked, header, mask = 0x80, 2, 4
-		b, n := in.unread, int(in.unread[1]&^masked)
-		end := header + mask + n
-		if b[0] != framePing && b[0] != framePong || b[1]&masked == 0 || n > 125 || end > len(b) {
-			return // it is for gorilla
-		}
-		if b[0] == framePing {
-			payload := make([]byte, n)
-			for i := range payload {
-				payload[i] = b[header+mask+i] ^ b[header+i%mask]
-			}
-			in.pong(string(payload))
-		}
-		in.consume(end)
-	}
 }
 
 // nextMessage reads the next text message, into a buffer that the caller gives back. A *CloseError says how the peer has
@@ -215,7 +185,7 @@ func (in *input) nextMessage(limit int) (*bytes.Buffer, error) {
 		var corrupt flate.CorruptInputError
 		switch {
 		case err == errTooBig:
-			return nil, &CloseError{Code: closeTooBig, Reason: fmt.Sprintf("a message has at most %d bytes", limit)}
+			return nil, errTooLong(limit)
 		case err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
 			return nil, &CloseError{Code: closeProtocol, Reason: "a compressed message doesn't inflate"}
 		} // any other error comes back from NextReader

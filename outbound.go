@@ -10,8 +10,9 @@ import (
 
 const (
 	maxTurn   = 256 << 10 // bytes that one turn writes: then a goroutine of its own goes on
-	corkLimit = 16 << 10  // corked bytes that are written at once, and the most that small segments are joined to
-	chunkSize = 4 << 10   // a pooled buffer: of reads, and of small frames that wait
+	corkLimit = blockSize // corked bytes that are written at once, and the most that small segments are joined to
+	blockSize = 16 << 10  // a pooled buffer: of reads, and of frames that are written together
+	chunkSize = 4 << 10   // another: of small frames that wait
 	headRoom  = 10        // the longest header of a server's frame (RFC 6455, section 5.2)
 )
 

@@ -47,7 +47,7 @@ const minRefer = chunkSize / 4
 
 var (
 	chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
-	joins  = sync.Pool{New: func() any { return new([corkLimit]byte) }}
+	blocks  = sync.Pool{New: func() any { return new([blockSize]byte) }}
 )
 
 // free gives a segment's memory back to its pool.
@@ -57,7 +57,7 @@ func (s segment) free() {
 	case cap(s.b) == chunkSize:
 		chunks.Put((*[chunkSize]byte)(s.b[:chunkSize]))
 	default:
-		joins.Put((*[corkLimit]byte)(s.b[:corkLimit]))
+		blocks.Put((*[blockSize]byte)(s.b[:blockSize]))
 	}
 }
 
@@ -248,7 +248,7 @@ func (o *outbox) take(c *conn) {
 		c.under = o.queue[0]
 		o.number(c.under)
 	default:
-		c.under = segment{b: joins.Get().(*[corkLimit]byte)[:0], pooled: true}
+		c.under = segment{b: blocks.Get().(*[blockSize]byte)[:0], pooled: true}
 		c.under.b = append(c.under.b, c.first...)
 		c.first = nil
 		for _, s := range o.queue[:n] {

@@ -64,41 +64,10 @@ func (w *watcher) watch(c *conn) bool {
 		}
 		c.ticket = w.ticket
 		w.idle[c.ticket] = c
-		w.keep(c)
 		return true
 	}
 	w.stopUnused()
 	return false
-}
-
-// maxSpare is how many inputs of a kind are kept for conns that wake.
-const maxSpare = 256
-
-func (w *watcher) spares(c *conn) *[]*input {
-	if c.deflate {
-		return &w.spare[1]
-	}
-	return &w.spare[0]
-}
-
-// keep takes the input of a conn that needs none. mu is held.
-func (w *watcher) keep(c *conn) {
-	if spare := w.spares(c); len(*spare) < maxSpare {
-		c.in.conn = nil
-		*spare = append(*spare, c.in)
-	}
-	c.in = nil
-}
-
-// equip gives a conn an input, if there is a spare one. mu is held.
-func (w *watcher) equip(c *conn) {
-	spare := w.spares(c)
-	if last := len(*spare) - 1; last >= 0 {
-		c.in = (*spare)[last]
-		c.in.conn = c
-		(*spare)[last] = nil
-		*spare = (*spare)[:last]
-	}
 }
 
 // start makes the epoll instance and the goroutine. mu is held.
@@ -126,7 +95,7 @@ func (w *watcher) start() bool {
 func (w *watcher) stopUnused() {
 	if w.known == 0 && w.epoll != nil {
 		_ = w.epoll.Close()
-		w.epoll, w.idle, w.spare = nil, nil, [2][]*input{}
+		w.epoll, w.idle = nil, nil
 	}
 }
 
@@ -181,7 +150,6 @@ func (w *watcher) wake(ticket uint64) {
 	delete(w.idle, ticket)
 	c.ticket = 0
 	c.woken = true
-	w.equip(c)
 	c.setAt(busy)
 	go c.read()
 }

@@ -63,6 +63,7 @@ type Handler struct {
 	waitLimit  int // bytes of messages of one socket that wait while a method runs
 	corks      corks
 	watcher    watcher
+	inputs     inputs
 
 	received, sent, opened, refused, panics, badMessages atomic.Uint64
 	dropped                                              atomic.Uint64
