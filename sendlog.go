@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"encoding/binary"
 	"io"
+	"slices"
 )
 
 // sendLog is the messages of a session that have a number and that the client hasn't acknowledged. Numbers go from 1 in
@@ -17,13 +18,13 @@ type sendLog struct {
 	replay int       // bytes at the queue's head that have numbers: to be written again, behind kept
 }
 
-// keep takes a segment that is handed to the connection: small ones as a copy, since the writer gives their memory back. The
-// oldest messages are forgotten if more than limit bytes wait for the client.
+// keep takes a segment that is handed to the connection. Shared and large ones are referred to; of others it has a copy, since the
+// writer gives their memory back. The oldest messages are forgotten if more than limit bytes wait for the client.
 func (l *sendLog) keep(s segment, limit int) {
 	l.bytes += len(s.b)
 	last := len(l.kept) - 1
 	switch {
-	case !s.pooled && len(s.b) > minRefer:
+	case s.shared, !s.pooled && len(s.b) > minRefer:
 		l.kept = append(l.kept, segment{b: s.b, messages: s.messages, shared: true})
 	case last >= 0 && l.kept[last].holds(len(s.b)):
 		l.kept[last].b = append(l.kept[last].b, s.b...)
@@ -41,8 +42,12 @@ func (l *sendLog) ack(n uint64, o *outbox) bool {
 	if n > l.sent {
 		return false
 	}
+	had := l.kept
 	for n > l.base && len(l.kept) > 0 {
 		l.bytes -= l.trim(&l.kept, n-l.base)
+	}
+	if gone := len(had) - len(l.kept); gone > 0 && len(l.kept) > 0 { // what follows needs no other memory
+		l.kept = slices.Delete(had, 0, gone)
 	}
 	for n > l.base { // it knows what it was not sent again
 		before := len(o.queue)
