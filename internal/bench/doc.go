@@ -1,0 +1,10 @@
+// Command bench measures wsctl against other WebSocket stacks for Go, and prints Markdown tables.
+//
+// Each stack is a server program of its own (servers/), which does the same by the means of its library, and is put under load
+// by a program (load/) that verifies every byte it gets. Every measurement has fresh processes of both; rounds of all stacks
+// are interleaved, in an order that differs from round to round. The figure is what a unit of work costs the server in CPU time,
+// or, of idle connections, in memory. It needs Linux.
+//
+//	go run .                                   all of it, in about an hour
+//	go run . -work '^echo' -stack 'wsctl|gorilla'
+package main

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"slices"
+)
+
+// row is what the rounds of a work on a stack come to.
+type row struct {
+	work, stack string
+	figure      float64 // medians, unless said otherwise
+	least, most float64 // of the figure
+	rate        float64 // units a second; 0: it isn't about time
+	p50, p99    float64
+	saturated   bool // the load program was, in some round
+	noisy       bool // others used the machine, in some round
+	rounds      int  // that succeeded
+	errors      []string
+}
+
+// tolerable is the part of the machine's CPU time that others may use.
+const tolerable = 0.05
+
+// summarize returns a row for each work and stack, in the order in which they first come.
+func summarize(samples []sample) []row {
+	type key struct{ work, stack string }
+	var keys []key
+	groups := make(map[key][]sample)
+	for _, s := range samples {
+		k := key{s.Work, s.Stack}
+		if groups[k] == nil {
+			keys = append(keys, k)
+		}
+		groups[k] = append(groups[k], s)
+	}
+	rows := make([]row, 0, len(keys))
+	for _, k := range keys {
+		rows = append(rows, summarizeOne(k.work, k.stack, groups[k]))
+	}
+	return rows
+}
+
+func summarizeOne(work, stack string, samples []sample) row {
+	r := row{work: work, stack: stack}
+	var figures, rates, p50s, p99s []float64
+	for _, s := range samples {
+		if s.Error != "" {
+			r.errors = append(r.errors, s.Error)
+			continue
+		}
+		r.rounds++
+		figures = append(figures, s.Figure)
+		p50s = append(p50s, s.Result.P50)
+		p99s = append(p99s, s.Result.P99)
+		if s.Result.Seconds > 0 {
+			rates = append(rates, float64(s.Result.Units)/s.Result.Seconds)
+		}
+		r.saturated = r.saturated || s.Result.Saturated
+		r.noisy = r.noisy || s.Others > tolerable || s.Steal > tolerable
+	}
+	if r.rounds > 0 {
+		r.least, r.most = slices.Min(figures), slices.Max(figures)
+	}
+	r.figure, r.rate, r.p50, r.p99 = median(figures), median(rates), median(p50s), median(p99s)
+	return r
+}
+
+// median returns the middle of the values, or the mean of the two that are; 0 if there are none.
+func median(values []float64) float64 {
+	n := len(values)
+	if n == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// find returns the row of a work and a stack, if it has a figure.
+func find(rows []row, work, stack string) (row, bool) {
+	i := slices.IndexFunc(rows, func(r row) bool { return r.work == work && r.stack == stack && r.rounds > 0 })
+	if i < 0 {
+		return row{}, false
+	}
+	return rows[i], true
+}
