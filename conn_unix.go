@@ -38,7 +38,8 @@ type rawCall struct {
 	n     int
 	err   error
 
-	read, try, write func(fd uintptr) bool // true: it needn't be called again when the socket is ready
+	try         func(fd uintptr)
+	read, write func(fd uintptr) bool // true: it needn't be called again when the socket is ready
 }
 
 var rawCalls = sync.Pool{New: func() any {
@@ -47,7 +48,7 @@ var rawCalls = sync.Pool{New: func() any {
 		if c.block == nil {
 			c.block = blocks.Get().(*[blockSize]byte)
 		}
-		if c.n, c.err = ignoringEINTR(syscall.Read, fd, c.block[c.from:]); c.err != syscall.EAGAIN {
+		if c.n, c.err = ignoringEINTR(recvNow, fd, c.block[c.from:]); c.err != syscall.EAGAIN {
 			return true
 		}
 		if c.from == 0 { // none while there is nothing to read
@@ -56,11 +57,11 @@ var rawCalls = sync.Pool{New: func() any {
 		}
 		return false
 	}
-	c.try = func(fd uintptr) bool {
-		c.n, c.err = ignoringEINTR(syscall.Write, fd, c.b)
-		return true
+	c.try = func(fd uintptr) { c.n, c.err = ignoringEINTR(sendNow, fd, c.b) }
+	c.write = func(fd uintptr) bool {
+		c.try(fd)
+		return c.err != syscall.EAGAIN
 	}
-	c.write = func(fd uintptr) bool { return c.try(fd) && c.err != syscall.EAGAIN }
 	return c
 }}
 
@@ -81,11 +82,11 @@ func (r rawConn) read(block *[blockSize]byte, from int) (*[blockSize]byte, int, 
 	return block, n, err
 }
 
-// tryWrite writes what the kernel takes at once.
+// tryWrite writes what the kernel takes at once. It has no need of the runtime's poller, which Write would prepare for a wait.
 func (r rawConn) tryWrite(b []byte) (int, error) {
 	c := rawCalls.Get().(*rawCall)
 	c.b = b
-	return c.written(r.rc.Write(c.try))
+	return c.written(r.rc.Control(c.try))
 }
 
 // write waits until the kernel takes something.

@@ -79,14 +79,17 @@ func (o *outbox) beginBurst() {
 
 // cork has what a handler sends gather again, in a burst whose cork was pulled.
 func (o *outbox) cork() {
+	if o.corked.Load() {
+		return
+	}
 	o.mu.Lock()
 	o.corkLocked()
 	o.mu.Unlock()
 }
 
 func (o *outbox) corkLocked() {
-	if !o.corked {
-		o.corked = true
+	if !o.corked.Load() {
+		o.corked.Store(true)
 		o.s.h.corks.add(o)
 	}
 }
@@ -108,8 +111,8 @@ func (o *outbox) uncork() {
 }
 
 func (o *outbox) uncorkLocked() {
-	if o.corked {
-		o.corked = false
+	if o.corked.Load() {
+		o.corked.Store(false)
 		o.s.h.corks.remove(o)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,11 +14,11 @@ import (
 // a goroutine that goes on with what arrives meanwhile and ends when nothing waits, so that the reader can go on reading
 // and notice a close or a $cancel. One that streams has a goroutine of its own, beside the order.
 type inbox struct {
-	opened   bool  // OnOpen has agreed
-	opening  bool  // OnOpen is being asked
-	piece    bool  // the reader has read what it hasn't taken all of yet
-	inline   *conn // whose reader is the one worker; nil: none is
-	inlineID int64 // of the call that it handles
+	opened   bool         // OnOpen has agreed
+	opening  bool         // OnOpen is being asked
+	piece    bool         // the reader has read what it hasn't taken all of yet
+	inline   *conn        // whose reader is the one worker; nil: none is
+	inlineID atomic.Int64 // of the call that it handles; set with mu
 	workers  int32
 	streams  int32
 	asking   int32 // calls to the client that wait for its answer
@@ -43,7 +44,9 @@ func (m *inbound) cost() int { return len(`{"type":"","data":}`) + len(m.typ) + 
 func (in *inbox) busy() bool { return in.opening || in.piece || in.workers > 0 || in.streams > 0 }
 
 // inUse tells whether a call of that id is in flight.
-func (in *inbox) inUse(id int64) bool { return id != 0 && (in.inlineID == id || in.calls[id] != nil) }
+func (in *inbox) inUse(id int64) bool {
+	return id != 0 && (in.inlineID.Load() == id || in.calls[id] != nil)
+}
 
 // endInbox drops what waits, unless keep, and wakes the reader. mu is held.
 func (s *Socket) endInbox(keep bool) {
@@ -83,12 +86,12 @@ func (s *Socket) message(c *conn, b []byte) (replaced bool) {
 	if c.deaf && (err != nil || e.typ[0] != '$') { // those of the protocol are for methods that were taken before
 		return false
 	}
-	s.h.received.Add(1)
 	s.mu.Lock()
 	if s.conn != c || s.ended != nil { // nothing that still comes from it concerns the session
 		s.mu.Unlock()
 		return false
 	}
+	s.h.received.Add(1)
 	ack := s.session != nil && s.session.count(e, err, len(b))
 	switch {
 	case err != nil:
@@ -129,7 +132,8 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 	target := s.lookup(e, fault)
 	if in.workers == 0 && limit == 1 && !target.wantsWorker && in.asking == 0 { // else the reader has an answer to read
 		in.workers++
-		in.inline, in.inlineID = c, e.id
+		in.inline = c
+		in.inlineID.Store(e.id)
 		if c.burst { // under mu, as promote is
 			s.out.cork()
 		} else {
@@ -372,8 +376,12 @@ func (s *Socket) begin(m *inbound) (context.Context, context.CancelCauseFunc) {
 	return ctx, cancel
 }
 
-// free is forget, without mu.
+// free is forget, without mu: a call on the reader needs none.
 func (s *Socket) free(id int64) {
+	if s.inbox.inlineID.CompareAndSwap(id, 0) {
+		s.h.calls.Add(-1)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(id)
@@ -384,9 +392,7 @@ func (s *Socket) forget(id int64) {
 	if id == 0 {
 		return
 	}
-	if s.inbox.inlineID == id {
-		s.inbox.inlineID = 0
-	} else {
+	if !s.inbox.inlineID.CompareAndSwap(id, 0) {
 		delete(s.inbox.calls, id)
 	}
 	s.h.calls.Add(-1)

@@ -12,14 +12,14 @@ import (
 type outbox struct {
 	s *Socket
 
-	deflated atomic.Bool // conn takes deflated frames; a hint without mu
+	deflated atomic.Bool // conn takes deflated frames; a hint without mu, as is the next
+	corked   atomic.Bool // what is queued waits for the end of a burst
 
 	mu         sync.Mutex // guards following, and the writing of conns (outbound.go)
 	conn       *conn      // takes from the outbox; nil: there is none
 	closed     bool       // the socket has ended: nothing more is taken in
 	parked     bool       // its bytes count towards Options.ParkBuffer
 	willFlush  bool       // a fan-out is about to flush
-	corked     bool       // what is queued waits for the end of a burst
 	bursts     int32      // handlers at work: the reader's burst, workers
 	corkSlot   int32      // index in corks.list, which guards it, from 1; 0: not in it
 	queue      []segment
@@ -47,7 +47,7 @@ const minRefer = chunkSize / 4
 
 var (
 	chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
-	blocks  = sync.Pool{New: func() any { return new([blockSize]byte) }}
+	blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 )
 
 // free gives a segment's memory back to its pool.
@@ -131,7 +131,7 @@ func (o *outbox) add(queue func() error) error {
 		return err
 	}
 	o.s.h.sent.Add(1)
-	if o.corked && o.queued < corkLimit {
+	if o.corked.Load() && o.queued < corkLimit {
 		o.mu.Unlock()
 		return nil
 	}
@@ -163,7 +163,7 @@ func (o *outbox) push(b *batch, since uint64, whole frames) (flush bool, err err
 		}
 	}
 	c := o.conn
-	flush = o.queued > 0 && c != nil && !c.turn && !o.willFlush && (!o.corked || o.queued >= corkLimit)
+	flush = o.queued > 0 && c != nil && !c.turn && !o.willFlush && (!o.corked.Load() || o.queued >= corkLimit)
 	o.willFlush = o.willFlush || flush
 	return flush, err
 }

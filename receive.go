@@ -95,7 +95,7 @@ func (c *conn) receive(limit int) (b []byte, pooled *bytes.Buffer, err error) {
 		switch {
 		case first == framePing:
 			c.pong(string(b))
-		case first == framePong, c.ending(): // what comes after our close frame is read for the peer's alone
+		case first == framePong:
 		case len(b) > limit:
 			return nil, nil, errTooLong(limit)
 		default:

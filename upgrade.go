@@ -304,14 +304,14 @@ func (h *Handler) open(s *Socket, c *conn, r *http.Request, welcome []byte) {
 		s.conn = c // nobody else knows s
 		s.out.attach(c)
 	}
-	s.out.corked = true // not before the hub knows it
+	s.out.corked.Store(true) // not before the hub knows it
 	s.out.mu.Unlock()
 	h.hub.enter(s)
 	if h.admit(s) {
 		s.stopping.Store(true)
 	}
 	s.out.mu.Lock()
-	if s.out.corked { // the timer may see it
+	if s.out.corked.Load() { // the timer may see it
 		h.corks.add(&s.out)
 	}
 	s.out.mu.Unlock()
