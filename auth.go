@@ -27,7 +27,6 @@ func (s *Socket) renew(c *conn, e envelope) {
 		s.mu.Unlock()
 		return
 	}
-	s.h.calls.Add(1)
 	m := &inbound{envelope: envelope{typ: []byte("$auth"), id: e.id}}
 	s.inbox.register(m)
 	switch {

@@ -25,6 +25,7 @@ type inbox struct {
 	waiting  []*inbound
 	bytes    int // of waiting
 	calls    map[int64]*inbound
+	received uint64        // messages
 	room     chan struct{} // the reader waits for something to change; nil: it doesn't
 }
 
@@ -91,7 +92,7 @@ func (s *Socket) message(c *conn, b []byte) (replaced bool) {
 		s.mu.Unlock()
 		return false
 	}
-	s.h.received.Add(1)
+	s.inbox.received++
 	ack := s.session != nil && s.session.count(e, err, len(b))
 	switch {
 	case err != nil:
@@ -125,9 +126,6 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 		return false
 	}
 	c.drowsy = false
-	if e.id != 0 {
-		s.h.calls.Add(1)
-	}
 	limit := int32(min(s.h.opts.Concurrency, math.MaxInt32))
 	target := s.lookup(e, fault)
 	if in.workers == 0 && limit == 1 && !target.wantsWorker && in.asking == 0 { // else the reader has an answer to read
@@ -379,7 +377,6 @@ func (s *Socket) begin(m *inbound) (context.Context, context.CancelCauseFunc) {
 // free is forget, without mu: a call on the reader needs none.
 func (s *Socket) free(id int64) {
 	if s.inbox.inlineID.CompareAndSwap(id, 0) {
-		s.h.calls.Add(-1)
 		return
 	}
 	s.mu.Lock()
@@ -395,5 +392,4 @@ func (s *Socket) forget(id int64) {
 	if !s.inbox.inlineID.CompareAndSwap(id, 0) {
 		delete(s.inbox.calls, id)
 	}
-	s.h.calls.Add(-1)
 }

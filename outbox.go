@@ -24,6 +24,7 @@ type outbox struct {
 	corkSlot   int32      // index in corks.list, which guards it, from 1; 0: not in it
 	queue      []segment
 	first      [1]segment    // the memory of queue while it has one segment
+	sent       uint64        // messages that were queued
 	queued     int           // bytes of queue, but for those that have a number
 	pushedUpTo uint64        // number of the last of the hub's messages that is queued here, or isn't to be
 	half       chan struct{} // closed when the queue is no more than half full; nil: nobody waits for it
@@ -130,7 +131,7 @@ func (o *outbox) add(queue func() error) error {
 		o.mu.Unlock()
 		return err
 	}
-	o.s.h.sent.Add(1)
+	o.sent++
 	if o.corked.Load() && o.queued < corkLimit {
 		o.mu.Unlock()
 		return nil
@@ -150,14 +151,14 @@ func (o *outbox) push(b *batch, since uint64, whole frames) (flush bool, err err
 		if err = o.admit(len(f)); err == nil {
 			o.enqueue(f, true, int32(len(b.frames)))
 			o.pushedUpTo = b.last()
-			o.s.h.sent.Add(uint64(len(b.frames)))
+			o.sent += uint64(len(b.frames))
 		}
 	} else {
 		for i, f := range b.frames {
 			if number := b.first + uint64(i); number > since && err == nil {
 				if err = o.offer(f); err == nil {
 					o.pushedUpTo = number
-					o.s.h.sent.Add(1)
+					o.sent++
 				}
 			}
 		}
@@ -389,10 +390,8 @@ func (o *outbox) end(drop bool) {
 	}
 }
 
-// queuedBytes is how many bytes are to be written.
-func (o *outbox) queuedBytes() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// toWrite is how many bytes are to be written. mu is held.
+func (o *outbox) toWrite() int {
 	if o.log != nil {
 		return o.waiting() + o.log.replay
 	}

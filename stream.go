@@ -78,7 +78,6 @@ func (s *Socket) startStream(t target, m *inbound) bool {
 	}
 	m.beginStream()
 	s.inbox.streams++
-	s.h.streams.Add(1)
 	s.refs.Add(1)
 	go s.runStream(t, m)
 	return true
@@ -94,7 +93,6 @@ func (s *Socket) runStream(t target, m *inbound) {
 		s.mu.Lock()
 		s.inbox.streams--
 		s.mu.Unlock()
-		s.h.streams.Add(-1)
 		s.out.uncork()
 		s.h.hub.kick()
 		s.conclude()

@@ -65,11 +65,10 @@ type Handler struct {
 	watcher    watcher
 	inputs     inputs
 
-	received, sent, opened, refused, panics, badMessages atomic.Uint64
-	dropped                                              atomic.Uint64
-	calls, streams                                       atomic.Int64
-	parkedSize                                           atomic.Int64 // bytes that sessions without a connection keep
-	relieving                                            atomic.Bool  // a goroutine sees to it that they aren't too many
+	opened, refused, dropped, panics, badMessages atomic.Uint64
+
+	parkedSize atomic.Int64 // bytes that sessions without a connection keep
+	relieving  atomic.Bool  // a goroutine sees to it that they aren't too many
 
 	schemaOnce sync.Once
 	schemaText string
@@ -82,6 +81,7 @@ type Handler struct {
 	pending  list.List          // of *handshake: connections without $welcome, the oldest first
 	lingers  int                // refused ones that wait for the peer's close
 	closed   map[int]uint64
+	gone     traffic // of the sockets of which nothing is left
 	sweeper  sweeper
 	stopping bool
 	empty    chan struct{} // made by Shutdown, closed when nothing of all these is left
@@ -201,12 +201,8 @@ type Stats struct {
 func (h *Handler) Stats() Stats {
 	st := Stats{
 		Rooms:       h.hub.namedRooms(),
-		Calls:       int(h.calls.Load()),
-		Streams:     int(h.streams.Load()),
 		Opened:      h.opened.Load(),
 		Refused:     h.refused.Load(),
-		Received:    h.received.Load(),
-		Sent:        h.sent.Load(),
 		Dropped:     h.dropped.Load(),
 		Panics:      h.panics.Load(),
 		BadMessages: h.badMessages.Load(),
@@ -214,14 +210,34 @@ func (h *Handler) Stats() Stats {
 	h.mu.Lock()
 	st.Closed = maps.Clone(h.closed)
 	st.Detached = h.parked.Len()
+	st.Received, st.Sent = h.gone.received, h.gone.sent
+	all := slices.Clone(h.sockets)
 	h.mu.Unlock()
-	for _, s := range h.all() {
-		st.QueuedBytes += s.out.queuedBytes()
-		if !s.hasEnded() {
-			st.Sockets++
-		}
+	for _, s := range all {
+		s.addTo(&st)
 	}
 	return st
+}
+
+// traffic counts messages. Each socket has its own: a counter that all share is memory for which processors fight.
+type traffic struct{ received, sent uint64 }
+
+// addTo adds what s has to say.
+func (s *Socket) addTo(st *Stats) {
+	s.mu.Lock()
+	if s.ended == nil {
+		st.Sockets++
+	}
+	st.Received += s.inbox.received
+	st.Streams += int(s.inbox.streams)
+	if st.Calls += len(s.inbox.calls); s.inbox.inlineID.Load() != 0 {
+		st.Calls++
+	}
+	s.mu.Unlock()
+	s.out.mu.Lock()
+	st.Sent += s.out.sent
+	st.QueuedBytes += s.out.toWrite()
+	s.out.mu.Unlock()
 }
 
 func (h *Handler) countClosed(code int) {
@@ -264,6 +280,8 @@ func (h *Handler) admit(s *Socket) (stopping bool) {
 
 // unreserve gives the place of a socket back: nothing of it is left.
 func (h *Handler) unreserve(s *Socket) {
+	var own Stats
+	s.addTo(&own)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.slot > 0 {
@@ -274,6 +292,8 @@ func (h *Handler) unreserve(s *Socket) {
 		h.sockets = h.sockets[:last]
 		s.slot = 0
 	}
+	h.gone.received += own.Received
+	h.gone.sent += own.Sent
 	h.conns--
 	h.left()
 }
