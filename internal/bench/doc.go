@@ -5,6 +5,9 @@
 // are interleaved, in an order that differs from round to round. The figure is what a unit of work costs the server in CPU time,
 // or, of idle connections, in memory. It needs Linux.
 //
-//	go run .                                   all of it, in about an hour
+//	go run .                                   all of it, in about half an hour
 //	go run . -work '^echo' -stack 'wsctl|gorilla'
+//	go run . -list                             what there is to measure, and how long it takes
+//	go run . -grow                             how costs grow with connections and rooms, with a picture, in a quarter of an hour
+//	go run . -plot growth.jsonl                the picture again, of what was measured then
 package main

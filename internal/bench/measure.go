@@ -33,6 +33,7 @@ type sample struct {
 	CPU    float64   `json:"cpu_us"` // of the server for a unit
 	Others float64   `json:"others"` // parts of the machine's CPU time
 	Steal  float64   `json:"steal"`
+	Ratio  float64   `json:"ratio,omitempty"` // of the figure to that of the reference, just before
 	Error  string    `json:"error,omitempty"`
 
 	Result result    `json:"result"`
@@ -78,7 +79,7 @@ func (b *bench) measure(ctx context.Context, w work, s stack, profile string) (s
 	}
 	args := append([]string{"-addr", address, "-stack", s.dialect, "-work"}, w.args...)
 	if w.timed {
-		args = append(args, "-time", b.duration.String())
+		args = append(args, "-time", w.duration(b.duration).String())
 	}
 	load, err := start(ctx, filepath.Join(b.programs, "load"), args...)
 	if err != nil {
@@ -129,7 +130,7 @@ func (b *bench) measurePart(w work, part string, server, load *process) (sample,
 	if err := server.ask(kit.CommandStats, patience, &one.Before); err != nil {
 		return one, err
 	}
-	if err := load.ask("go", b.duration+patience, &one.Result); err != nil {
+	if err := load.ask("go", w.duration(b.duration)+patience, &one.Result); err != nil {
 		return one, err
 	}
 	if err := server.ask(kit.CommandStats, patience, &one.After); err != nil {

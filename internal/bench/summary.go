@@ -11,9 +11,10 @@ type row struct {
 	least, most float64 // of the figure
 	rate        float64 // units a second; 0: it isn't about time
 	p50, p99    float64
-	saturated   bool // the load program was, in some round
-	noisy       bool // others used the machine, in some round
-	rounds      int  // that succeeded
+	ratio       float64 // of the figure to that of the work's reference; 0: it has none
+	saturated   bool    // the load program was, in some round
+	noisy       int     // rounds in which others used the machine
+	rounds      int     // that succeeded
 	errors      []string
 }
 
@@ -41,7 +42,7 @@ func summarize(samples []sample) []row {
 
 func summarizeOne(work, stack string, samples []sample) row {
 	r := row{work: work, stack: stack}
-	var figures, rates, p50s, p99s []float64
+	var figures, rates, p50s, p99s, ratios []float64
 	for _, s := range samples {
 		if s.Error != "" {
 			r.errors = append(r.errors, s.Error)
@@ -55,14 +56,22 @@ func summarizeOne(work, stack string, samples []sample) row {
 			rates = append(rates, float64(s.Result.Units)/s.Result.Seconds)
 		}
 		r.saturated = r.saturated || s.Result.Saturated
-		r.noisy = r.noisy || s.Others > tolerable || s.Steal > tolerable
+		if s.Ratio > 0 {
+			ratios = append(ratios, s.Ratio)
+		}
+		if s.Others > tolerable || s.Steal > tolerable {
+			r.noisy++
+		}
 	}
 	if r.rounds > 0 {
 		r.least, r.most = slices.Min(figures), slices.Max(figures)
 	}
-	r.figure, r.rate, r.p50, r.p99 = median(figures), median(rates), median(p50s), median(p99s)
+	r.figure, r.rate, r.p50, r.p99, r.ratio = median(figures), median(rates), median(p50s), median(p99s), median(ratios)
 	return r
 }
+
+// disturbed tells whether others used the machine in most rounds, so that the medians may be off.
+func (r row) disturbed() bool { return 2*r.noisy > r.rounds }
 
 // median returns the middle of the values, or the mean of the two that are; 0 if there are none.
 func median(values []float64) float64 {

@@ -30,12 +30,12 @@ func TestSummarize(t *testing.T) {
 	samples := []sample{
 		{Work: "echo", Stack: "a", Figure: 4, Result: result{Units: 100, Seconds: 2, P50: 10, P99: 30}},
 		{Work: "echo", Stack: "b", Error: "it has ended"},
-		{Work: "echo", Stack: "a", Figure: 1, Result: result{Units: 300, Seconds: 2, P50: 20, P99: 20}},
+		{Work: "echo", Stack: "a", Figure: 1, Ratio: 5, Result: result{Units: 300, Seconds: 2, P50: 20, P99: 20}},
 		{Work: "idle", Stack: "a", Figure: 7},
 		{Work: "echo", Stack: "a", Figure: 3, Result: result{Units: 200, Seconds: 2, P50: 30, P99: 10}},
 	}
 	want := []row{
-		{work: "echo", stack: "a", figure: 3, least: 1, most: 4, rate: 100, p50: 20, p99: 20, rounds: 3},
+		{work: "echo", stack: "a", figure: 3, least: 1, most: 4, rate: 100, p50: 20, p99: 20, ratio: 5, rounds: 3},
 		{work: "echo", stack: "b", errors: []string{"it has ended"}},
 		{work: "idle", stack: "a", figure: 7, least: 7, most: 7, rounds: 1},
 	}

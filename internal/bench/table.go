@@ -16,8 +16,10 @@ Marks: ! the load program was saturated, so that the rate is its own; ~ others u
 func writeTables(out io.Writer, rows []row, works []work) {
 	fmt.Fprint(out, legend)
 	for _, w := range works {
-		for _, part := range w.parts {
-			writeTable(out, rows, w, w.name+part)
+		for _, one := range w.sequence() {
+			for _, name := range one.names() {
+				writeTable(out, rows, one, name)
+			}
 		}
 	}
 }
@@ -54,21 +56,19 @@ func writeTable(out io.Writer, rows []row, w work, name string) {
 
 // comparedWith names what the figures of w are compared with.
 func (w work) comparedWith() string {
-	if w.than != "" {
-		return w.than
+	if w.reference != nil {
+		return w.reference.name
 	}
 	return baseline
 }
 
 // comparison is the ratio of r's figure to that which it is compared with; empty if that isn't known.
 func (r row) comparison(rows []row, w work) string {
-	var ratio float64
-	ok := false
-	if w.than != "" {
-		ratio, ok = latencyRatio(rows, r.work, r.stack, w.than)
-	} else {
-		ratio, ok = goal{work: r.work, stack: r.stack, than: baseline}.ratio(rows)
+	g := goal{work: r.work, stack: r.stack, than: baseline}
+	if w.reference != nil {
+		g.than, g.reference = r.stack, w.reference.name
 	}
+	ratio, _, ok := g.ratio(rows)
 	if !ok {
 		return ""
 	}
@@ -81,7 +81,7 @@ func (r row) remarks() string {
 	if r.saturated {
 		all = append(all, "!")
 	}
-	if r.noisy {
+	if r.noisy > 0 {
 		all = append(all, "~")
 	}
 	if len(r.errors) > 0 {

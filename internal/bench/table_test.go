@@ -7,21 +7,21 @@ import (
 
 func TestTables(t *testing.T) {
 	calls := work{name: "calls", parts: whole}
-	slow := work{name: "slow", parts: whole, figure: figureP99, than: "calls"}
+	slow := work{name: "slow", parts: whole, figure: figureP99, reference: &calls}
 	memory := work{name: "memory", parts: []string{"", afterGC}, figure: figureMemory}
 	absent := work{name: "absent", parts: whole}
 	rows := []row{
 		{work: "calls", stack: "wsctl", figure: 2.5, least: 2, most: 12, rate: 1234.5, p50: 9.99, p99: 50, rounds: 3, saturated: true},
-		{work: "calls", stack: "gorilla", figure: 10, least: 10, most: 10, rate: 100, p50: 10, p99: 100, rounds: 3, noisy: true},
+		{work: "calls", stack: "gorilla", figure: 10, least: 10, most: 10, rate: 100, p50: 10, p99: 100, rounds: 3, noisy: 1},
 		{work: "calls", stack: "geth", errors: []string{"it has ended"}},
-		{work: "slow", stack: "wsctl", figure: 75, least: 70, most: 80, rate: 1000, p50: 10, p99: 75, rounds: 3},
+		{work: "slow", stack: "wsctl", figure: 75, least: 70, most: 80, rate: 1000, p50: 10, p99: 75, ratio: 1.5, rounds: 3},
 		{work: "slow", stack: "geth", figure: 75, least: 70, most: 80, rate: 1000, p50: 10, p99: 75, rounds: 3},
 		{work: "memory", stack: "wsctl", figure: 2000, least: 1999.6, most: 2001, rounds: 3},
 		{work: "memory", stack: "gorilla", figure: 4000, least: 4000, most: 4000, rounds: 2, errors: []string{"no"}},
 		{work: "memory" + afterGC, stack: "wsctl", errors: []string{"no"}},
 	}
 	var got strings.Builder
-	writeTables(&got, rows, []work{calls, slow, memory, absent})
+	writeTables(&got, rows, []work{slow, memory, absent}) // calls come with slow
 	want := legend + `## calls
 
 | stack | CPU µs | least–most | × gorilla | units/s | p50 µs | p99 µs | |

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // class is what a work asks of a server.
 type class uint8
@@ -61,8 +64,11 @@ type work struct {
 	needs  class
 	figure figure
 	parts  []string // what is measured of it, as ends of its name
-	conns  int      // that are opened and say nothing
-	than   string   // the work that the same stack's figure is compared with; empty: it is that of the baseline
+	conns  int      // that are opened
+	rounds int      // that are enough; 0: as many as the others have
+
+	// reference is measured on the same stack just before it, and what its figure is compared with; nil: that is the baseline's figure.
+	reference *work
 }
 
 // afterGC ends the name of the second measurement of an idle work.
@@ -83,7 +89,7 @@ var works = []work{
 	broadcast("rooms-100x50", 5000, 8, "-rooms", "100"),
 	manyRooms("rooms", 100, 10000),
 	deflated(broadcast("broadcast-1000-w8-deflate", 1000, 8)),
-	stalled(broadcast("broadcast-1000-w1-stalled", 1000, 1, "-stalled", "0.05"), "broadcast-1000-w1"),
+	stalled(broadcast("broadcast-1000-w1-stalled", 1000, 1, "-stalled", "0.05"), broadcast("broadcast-1000-w1-reading", 1000, 1)),
 	connections("connect", "connect", 5000),
 	connections("storm-5000", "storm", 5000),
 	idle("idle-10000", 10000),
@@ -92,13 +98,14 @@ var works = []work{
 // whole is the parts of a work that has none.
 var whole = []string{""}
 
-func echo(name string, conns, depth, size int) work {
+func echo(name string, conns, depth, size int, more ...string) work {
 	return work{
 		name:  name,
-		args:  []string{"echo", "-conns", fmt.Sprint(conns), "-depth", fmt.Sprint(depth), "-bytes", fmt.Sprint(size)},
+		args:  append([]string{"echo", "-conns", fmt.Sprint(conns), "-depth", fmt.Sprint(depth), "-bytes", fmt.Sprint(size)}, more...),
 		timed: true,
 		needs: classEcho,
 		parts: whole,
+		conns: conns,
 	}
 }
 
@@ -109,6 +116,7 @@ func broadcast(name string, conns, window int, more ...string) work {
 		timed: true,
 		needs: classBroadcast,
 		parts: whole,
+		conns: conns,
 	}
 }
 
@@ -118,10 +126,12 @@ func deflated(w work) work {
 	return w
 }
 
-// stalled makes the latency the figure of w, compared with that of the work without stalled receivers.
-func stalled(w work, without string) work {
+// stalled makes the latency the figure of w, compared with that of the work without stalled receivers. The ratio is what counts,
+// and the latency depends on the state of the machine, so they are measured in pairs.
+func stalled(w, without work) work {
+	without.needs |= classStalled
 	w.needs |= classStalled
-	w.figure, w.than = figureP99, without
+	without.figure, w.figure, w.reference = figureP99, figureP99, &without
 	return w
 }
 
@@ -129,10 +139,11 @@ func connections(name, kind string, conns int) work {
 	return work{name: name, args: []string{kind, "-conns", fmt.Sprint(conns)}, needs: classConns, parts: whole, conns: conns}
 }
 
-// idle is measured a while after the last connection, and then after a garbage collection.
+// idle is measured a while after the last connection, and then after a garbage collection. That takes long, and memory varies
+// little, so two rounds are enough.
 func idle(name string, conns int) work {
 	w := connections(name, "idle", conns)
-	w.figure, w.parts = figureMemory, []string{"", afterGC}
+	w.figure, w.parts, w.rounds = figureMemory, []string{"", afterGC}, 2
 	return w
 }
 
@@ -144,7 +155,41 @@ func manyRooms(name string, conns, rooms int) work {
 		timed: true,
 		needs: classBroadcast | classConns,
 		parts: []string{"-join", "-send", "-leave"}, // in the load program's order
+		conns: conns,
 	}
+}
+
+// sparse makes the rooms of w ones with few members when something is sent.
+func sparse(w work) work {
+	w.args = append(w.args, "-sparse")
+	w.parts = []string{"-send", "-join", "-leave"}
+	return w
+}
+
+// duration is how long one part of w takes, if others take d. Until a message has reached everybody takes milliseconds, and the
+// p99 of few messages is that of the slowest one.
+func (w work) duration(d time.Duration) time.Duration {
+	if w.figure == figureP99 {
+		return 4 * d
+	}
+	return d
+}
+
+// sequence is w with what has to be measured before it.
+func (w work) sequence() []work {
+	if w.reference != nil {
+		return []work{*w.reference, w}
+	}
+	return []work{w}
+}
+
+// names are those of what is measured of w.
+func (w work) names() []string {
+	var names []string
+	for _, part := range w.parts {
+		names = append(names, w.name+part)
+	}
+	return names
 }
 
 // can tells whether s takes part in w.

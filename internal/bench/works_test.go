@@ -7,12 +7,14 @@ import (
 
 func TestNamesAreUnique(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, w := range works {
-		for _, part := range w.parts {
-			if seen[w.name+part] {
-				t.Errorf("two works are %q", w.name+part)
+	for _, w := range slices.Concat(works, growthWorks()) {
+		for _, one := range w.sequence() {
+			for _, name := range one.names() {
+				if seen[name] {
+					t.Errorf("two works are %q", name)
+				}
+				seen[name] = true
 			}
-			seen[w.name+part] = true
 		}
 	}
 	for _, s := range stacks {
@@ -34,31 +36,5 @@ func TestServerArgs(t *testing.T) {
 	}
 	if got := limited.serverArgs(plain); !slices.Equal(got, []string{"-mode", "frame"}) {
 		t.Error(got)
-	}
-}
-
-func TestShuffled(t *testing.T) {
-	names := func(stacks []stack) (all []string) {
-		for _, s := range stacks {
-			all = append(all, s.name)
-		}
-		return all
-	}
-	first, again, second := names(shuffled(stacks, 0)), names(shuffled(stacks, 0)), names(shuffled(stacks, 1))
-	if !slices.Equal(first, again) {
-		t.Error("the order of a round differs from run to run")
-	}
-	if slices.Equal(first, second) {
-		t.Error("two rounds have one order")
-	}
-	if slices.Sort(first); !slices.Equal(first, slices.Sorted(slices.Values(names(stacks)))) {
-		t.Error("stacks are lost")
-	}
-}
-
-func TestFileName(t *testing.T) {
-	got := fileName(work{name: "echo-d1"}, stack{name: "wsctl, no parking"})
-	if want := "echo-d1-wsctl-no-parking.pprof"; got != want {
-		t.Errorf("%q, expected %q", got, want)
 	}
 }

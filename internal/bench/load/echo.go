@@ -23,6 +23,7 @@ type echoCall struct{ frame, answer []byte }
 type echo struct {
 	*loop
 	depth    int
+	callers  []*conn    // the other connections are idle
 	calls    []echoCall // by id, from firstID
 	written  []int64    // by connection and call: when it was; 0: it isn't in flight
 	next     []int      // call of each connection
@@ -35,7 +36,10 @@ func newEcho(l *loop, s settings) *echo {
 	// Each connection uses the calls in turn. There are several times as many as are in flight, so an answer that comes twice
 	// is found out.
 	n := max(64, 4*s.depth)
-	w := &echo{loop: l, depth: s.depth, time: s.time, written: make([]int64, n*s.conns), next: make([]int, s.conns)}
+	w := &echo{loop: l, depth: s.depth, callers: l.conns, time: s.time, written: make([]int64, n*s.conns), next: make([]int, s.conns)}
+	if s.callers > 0 {
+		w.callers = l.conns[:s.callers]
+	}
 	empty := plain{}.appendEcho(nil, firstID, appendLine(nil, "lobby", nil, firstSeq))
 	text := proseOf(s.bytes - len(empty))
 	for i := range n {
@@ -63,7 +67,7 @@ func (w *echo) phases() []phase {
 func (w *echo) run(d time.Duration) error {
 	w.now = clock()
 	w.deadline = w.now + int64(d)
-	for _, c := range w.conns {
+	for _, c := range w.callers {
 		for range w.depth {
 			w.call(c)
 		}

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	roomsDepth = 4             // calls in flight on each connection
+	roomsDepth = 4             // calls in flight on each connection, at most
 	roomsFull  = 10            // members of a room, on average, that are enough: to send to equally many, however fast they joined
+	roomsFew   = 100           // connections that send when there are no more rooms, so that few wait for one receiver
 	roomsSeq   = 1_000_000_000 // sequence numbers have ten digits
 )
 
@@ -38,6 +39,8 @@ type task struct {
 type rooms struct {
 	*loop
 	count     int
+	sparse    bool // each room has one member when something is sent, and any number when they join
+	depth     int  // calls in flight on each connection
 	activity  activity
 	tasks     []task     // roomsDepth for each connection
 	lines     [][]byte   // by room: what is said there, up to its sequence number
@@ -59,13 +62,16 @@ type rooms struct {
 }
 
 func newRooms(l *loop, s settings) *rooms {
-	w := &rooms{loop: l, count: s.rooms, time: s.time, tasks: make([]task, roomsDepth*s.conns), members: make([]int, s.rooms),
+	w := &rooms{loop: l, count: s.rooms, sparse: s.sparse, depth: roomsDepth, time: s.time,
+		tasks: make([]task, roomsDepth*s.conns), members: make([]int, s.rooms),
 		joined: make([][]room, s.conns), isIn: make([][]uint64, s.conns), number: make([]int, s.conns), heardLast: make([][]int, s.conns),
-		initial: make([]int, s.conns), random: rand.New(rand.NewPCG(1, 2))}
+		random: rand.New(rand.NewPCG(1, 2))}
+	if w.sparse {
+		w.depth = 1 // what is sent at once would share writes where rooms are few
+	}
 	for i := range s.conns {
 		w.isIn[i] = make([]uint64, (s.rooms+63)/64)
 		w.heardLast[i] = make([]int, s.conns)
-		w.initial[i] = i
 	}
 	for r := range s.rooms {
 		name := string(room(r).append(nil))
@@ -79,6 +85,15 @@ func (w *rooms) prepare() error {
 	if err := w.open(w.conns, prepareInflight); err != nil {
 		return err
 	}
+	if w.sparse {
+		if err := w.rehearse(); err != nil {
+			return err
+		}
+	}
+	w.initial = make([]int, len(w.conns))
+	for i := range w.initial {
+		w.initial[i] = i
+	}
 	if err := w.run(joins, int64(time.Hour)); err != nil {
 		return err
 	}
@@ -86,19 +101,37 @@ func (w *rooms) prepare() error {
 	return w.run(says, int64(warmUp))
 }
 
+// rehearse has all connections join rooms and leave them, since they may do so but once when they are measured.
+func (w *rooms) rehearse() error {
+	if err := w.run(joins, int64(warmUp)); err != nil {
+		return err
+	}
+	return w.run(leaves, int64(time.Hour))
+}
+
 func (w *rooms) phases() []phase {
 	measured := func(a activity) func() error {
 		return func() error { return w.run(a, int64(w.time)) }
 	}
-	return []phase{{name: "join", run: measured(joins)}, {name: "send", run: measured(says)}, {name: "leave", run: measured(leaves)}}
+	join := phase{name: "join", run: measured(joins)}
+	send := phase{name: "send", run: measured(says)}
+	leave := phase{name: "leave", run: measured(leaves)}
+	if w.sparse {
+		return []phase{send, join, leave}
+	}
+	return []phase{join, send, leave}
 }
 
 // run does one thing for that long, or until there is nothing left to join or leave, and waits for the last of it.
 func (w *rooms) run(a activity, duration int64) error {
 	w.now = clock()
 	w.activity, w.deadline = a, w.now+duration
-	for _, c := range w.conns {
-		for place := range roomsDepth {
+	conns := w.conns
+	if w.sparse && a == says {
+		conns = conns[:min(len(conns), max(w.count, roomsFew))]
+	}
+	for _, c := range conns {
+		for place := range w.depth {
 			w.begin(c, place)
 		}
 		if err := c.flush(); err != nil {
@@ -144,14 +177,17 @@ func (w *rooms) begin(c *conn, place int) {
 }
 
 // toJoin chooses a room that connection i isn't in. If it is in all of them, the phase is over, since fewer connections would be
-// another work. It is also over when the rooms are full.
+// another work. It is also over when the rooms are full. If they are sparse, it goes on for those that have rooms to join.
 func (w *rooms) toJoin(i int) (r room, ok bool) {
 	if w.initial != nil {
 		r = room(w.initial[i])
 		w.initial[i] += len(w.conns)
 		return r, int(r) < w.count
 	}
-	if len(w.joined[i]) == w.count || w.joins == roomsFull*w.count {
+	switch {
+	case w.sparse && len(w.joined[i]) == w.count:
+		return 0, false
+	case !w.sparse && (len(w.joined[i]) == w.count || w.joins == roomsFull*w.count):
 		w.deadline = w.now
 		return 0, false
 	}
@@ -171,11 +207,14 @@ func (w *rooms) enter(i int, r room) {
 	w.joins++
 }
 
-// toLeave chooses a room that connection i is in, which it is no more then. As with toJoin, the phase is over if there is none.
+// toLeave chooses a room that connection i is in, which it is no more then. As with toJoin, the phase is over if there is none,
+// unless rooms are sparse.
 func (w *rooms) toLeave(i int) (r room, ok bool) {
 	in := w.joined[i]
 	if len(in) == 0 {
-		w.deadline = w.now
+		if !w.sparse {
+			w.deadline = w.now
+		}
 		return 0, false
 	}
 	last := len(in) - 1

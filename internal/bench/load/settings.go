@@ -18,6 +18,7 @@ type settings struct {
 	work     string
 	conns    int
 	depth    int
+	callers  int
 	bytes    int
 	window   int
 	rooms    int
@@ -25,6 +26,7 @@ type settings struct {
 	stalled  float64
 	time     time.Duration
 	compress bool
+	sparse   bool
 }
 
 // parseSettings reads a command line, and says on w what is wrong with it.
@@ -40,6 +42,7 @@ func parseSettings(arguments []string, w io.Writer) (settings, error) {
 	f.StringVar(&s.work, "work", "echo", "echo, broadcast, idle, connect, storm or rooms")
 	f.IntVar(&s.conns, "conns", 1, "connections")
 	f.IntVar(&s.depth, "depth", 1, "echo: calls in flight on each connection")
+	f.IntVar(&s.callers, "callers", 0, "echo: connections that make calls, while the others are idle; 0: all")
 	f.IntVar(&s.bytes, "bytes", 83, "echo: size of a request of the plain stacks")
 	f.IntVar(&s.window, "window", 16, "broadcast: messages of a speaker that not everybody has yet")
 	f.IntVar(&s.rooms, "rooms", 0, "broadcast: rooms, each with a speaker of its own, 0: one speaker for everyone; rooms: how many there are")
@@ -47,6 +50,7 @@ func parseSettings(arguments []string, w io.Writer) (settings, error) {
 	f.Float64Var(&s.stalled, "stalled", 0, "broadcast: share of the receivers that don't read")
 	f.DurationVar(&s.time, "time", 2*time.Second, "echo, broadcast, rooms: how long to work")
 	f.BoolVar(&s.compress, "compress", false, "echo, broadcast: agree to permessage-deflate, and compress all requests")
+	f.BoolVar(&s.sparse, "sparse", false, "rooms: one call in flight on each connection; send first, to the one member of each room, and then let any number join")
 	if err := f.Parse(arguments); err != nil {
 		return settings{}, err
 	}
@@ -71,12 +75,16 @@ func (s settings) check(rest []string) error {
 		return errors.New("a number is too small")
 	case s.depth < 1 || s.depth > maxDepth:
 		return fmt.Errorf("-depth is 1 to %d", maxDepth)
+	case s.callers < 0 || s.callers > s.conns:
+		return errors.New("-callers is at most -conns")
 	case s.bytes < minEcho || s.bytes > maxEcho:
 		return fmt.Errorf("-bytes is %d to %d", minEcho, maxEcho)
 	case s.stalled < 0 || s.stalled >= 1:
 		return errors.New("-stalled is a share: 0 or more, and less than 1")
 	case s.work == "rooms" && s.rooms < 1:
 		return errors.New("the work rooms needs -rooms")
+	case s.sparse && s.work != "rooms":
+		return fmt.Errorf("%s isn't sparse", s.work)
 	case s.compress && s.work != "echo" && s.work != "broadcast":
 		return fmt.Errorf("%s doesn't compress", s.work)
 	}

@@ -152,6 +152,16 @@ func TestBroadcastStalls(t *testing.T) {
 	}
 }
 
+func TestEchoCallers(t *testing.T) {
+	l := newTestLoop(t, plain{}, 3)
+	if w := newEcho(l, settings{conns: 3, depth: 1, bytes: minEcho}); len(w.callers) != 3 {
+		t.Errorf("%d connections call, want all 3", len(w.callers))
+	}
+	if w := newEcho(l, settings{conns: 3, callers: 2, depth: 1, bytes: minEcho}); len(w.callers) != 2 {
+		t.Errorf("%d connections call, want 2", len(w.callers))
+	}
+}
+
 func TestRoomsVerifies(t *testing.T) {
 	l := newTestLoop(t, plain{}, 2)
 	w := newRooms(l, settings{conns: 2, rooms: 1, time: time.Second})
@@ -210,5 +220,34 @@ func TestRoomsJoinAndLeave(t *testing.T) {
 	}
 	if _, ok := w.toLeave(0); ok {
 		t.Error("there is a room to leave when it is in none")
+	}
+}
+
+// The phases of sparse rooms go on for those that have something left to join or leave.
+func TestSparseRooms(t *testing.T) {
+	l := newTestLoop(t, plain{}, 2)
+	w := newRooms(l, settings{conns: 2, rooms: 1, sparse: true})
+	if first := w.phases()[0]; first.name != "send" {
+		t.Errorf("the first phase is %s, want send", first.name)
+	}
+	w.deadline = math.MaxInt64
+	for _, next := range []func(int) bool{
+		func(i int) bool {
+			r, ok := w.toJoin(i)
+			if ok {
+				w.enter(i, r)
+			}
+			return ok
+		},
+		func(i int) bool { _, ok := w.toLeave(i); return ok },
+	} {
+		for i := range l.conns {
+			if !next(i) || next(i) {
+				t.Errorf("connection %d doesn't do it once", i)
+			}
+		}
+	}
+	if w.deadline != math.MaxInt64 || w.members[0] != 0 {
+		t.Errorf("the phase is over, or %d members are left", w.members[0])
 	}
 }
