@@ -35,7 +35,7 @@ type conn struct {
 	since    instant   // when it became its socket's
 	deflate  bool      // permessage-deflate was agreed on; set in the handshake, constant afterwards
 
-	// Of the reader alone.
+	// Of the reader alone; while it is in a method, of who holds the socket's mu (Socket.promote).
 	drowsy bool             // it has been idle, and has got no message since
 	woken  bool             // by the watcher: there is something to read
 	burst  bool             // it has begun one
@@ -95,22 +95,17 @@ func (c *conn) waitWrite(b []byte) (int, error) {
 
 // read is the reader: it hands every message to the owner, until the connection ends, or another goroutine goes on.
 func (c *conn) read() {
-	owner := c.owner
-	done, watched := false, false
+	owner, err := c.owner, errExited
 	defer func() {
-		if watched { // with the reader's reference; another reader may be at work already
+		switch {
+		case err == errWatched: // c and the reader's reference are the watcher's, and may be another reader's already
 			return
-		}
-		if !done && !owner.exited(c) {
+		case err == errExited && !owner.exited(c):
 			c.hangUp(false)
 		}
 		owner.release()
 	}()
-	err := c.readMessages()
-	if watched = err == errWatched; watched {
-		return
-	}
-	if done = err == errReplaced; done {
+	if err = c.readMessages(); err == errWatched || err == errReplaced {
 		return
 	}
 	if err == websocket.ErrReadLimit { // a length beyond 2^63-1, of which gorilla says nothing to the peer
@@ -121,12 +116,13 @@ func (c *conn) read() {
 	if ce.Code == CloseAbnormal && c.ending() {
 		// Our close frame may be under way to a peer that broke the protocol: a connection closed with bytes unread
 		// is reset, and the close frame lost with it.
-		_ = c.Conn.SetReadDeadline(time.Time{}) // of rouse
-		_, _ = io.Copy(io.Discard, c.Conn)
+		for disturbed := true; disturbed; {
+			_, err := io.Copy(io.Discard, c.Conn)
+			disturbed = err != nil && c.roused(err)
+		}
 	}
 	c.owner.lost(c, ce)
 	c.hangUp(ce.Code == CloseAbnormal)
-	done = true
 }
 
 // closeErrorOf is how the peer closed.
@@ -141,6 +137,7 @@ func closeErrorOf(err error) *CloseError {
 var (
 	errReplaced = errors.New("wsctl: another goroutine reads")
 	errWatched  = errors.New("wsctl: the watcher waits for more")
+	errExited   = errors.New("wsctl: a method has ended the goroutine")
 )
 
 // readMessages reads until the peer closes or the connection fails. After our own close frame it reads on and discards,

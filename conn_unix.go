@@ -34,6 +34,7 @@ func (r rawConn) ok() bool { return r.rc != nil }
 type rawCall struct {
 	block *[blockSize]byte // to be read into
 	from  int
+	stash []byte // the first bytes of block, while there is none
 	b     []byte // to be written
 	n     int
 	err   error
@@ -46,12 +47,13 @@ var rawCalls = sync.Pool{New: func() any {
 	c := new(rawCall)
 	c.read = func(fd uintptr) bool {
 		if c.block == nil {
-			c.block = blocks.Get().(*[blockSize]byte)
+			c.unstash()
 		}
 		if c.n, c.err = ignoringEINTR(recvNow, fd, c.block[c.from:]); c.err != syscall.EAGAIN {
 			return true
 		}
-		if c.from == 0 { // none while there is nothing to read
+		if c.from <= maxStash { // else a byte, and many are sent nothing but that, would hold a block
+			c.stash = append(c.stash[:0], c.block[:c.from]...)
 			blocks.Put(c.block)
 			c.block = nil
 		}
@@ -65,11 +67,22 @@ var rawCalls = sync.Pool{New: func() any {
 	return c
 }}
 
+const maxStash = 256
+
+// unstash takes a block.
+func (c *rawCall) unstash() {
+	c.block = blocks.Get().(*[blockSize]byte)
+	copy(c.block[:c.from], c.stash)
+}
+
 // read waits until there is something to read, and has it in a block, of the pool unless one is given, behind its first bytes.
 func (r rawConn) read(block *[blockSize]byte, from int) (*[blockSize]byte, int, error) {
 	c := rawCalls.Get().(*rawCall)
 	c.block, c.from = block, from
 	err := r.rc.Read(c.read)
+	if c.block == nil && from > 0 {
+		c.unstash()
+	}
 	block, n := c.block, max(c.n, 0)
 	if err == nil {
 		err = c.err

@@ -56,6 +56,6 @@ func (c *conn) watch() bool {
 		return true
 	}
 	c.setAt(busy)
-	c.drowsy = false // not again before idleTime
+	c.drowsy = false // with the next sweep it is tried again
 	return false
 }

@@ -93,6 +93,7 @@ func (s *Socket) message(c *conn, b []byte) (replaced bool) {
 		return false
 	}
 	s.inbox.received++
+	c.drowsy = c.drowsy && err == nil && uncounted(e.typ) // a client that only shows signs of life sleeps on
 	ack := s.session != nil && s.session.count(e, err, len(b))
 	switch {
 	case err != nil:
@@ -125,7 +126,6 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 		s.mu.Unlock()
 		return false
 	}
-	c.drowsy = false
 	limit := int32(min(s.h.opts.Concurrency, math.MaxInt32))
 	target := s.lookup(e, fault)
 	if in.workers == 0 && limit == 1 && !target.wantsWorker && in.asking == 0 { // else the reader has an answer to read

@@ -6,6 +6,7 @@ import (
 	"compress/flate"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,12 +18,17 @@ import (
 
 // input is gorilla below a conn. It does the handshake, and what the conn doesn't: fragments, compression, large frames, the
 // peer's close, and its faults. Its net.Conn reads what the conn hasn't taken, and writes into the conn's queue. Between
-// messages it has no state, so one serves many conns.
+// messages gorilla has no state, so one serves many conns; where it is, the input knows by the bytes that it has given.
 type input struct {
 	*conn // nil: it is spare
 	ws    *websocket.Conn
 	br    *bufio.Reader // gorilla's
-	cut   bool          // the last message was not read to its end
+
+	// Where in a message gorilla is, if the conn has a rawConn.
+	header  [14]byte // of the frame, as far as it was given
+	headerN int
+	left    uint64 // bytes of the frame's payload that weren't given
+	open    bool   // the message has more frames
 }
 
 // readBuffer is the size of gorilla's buffer: for headers of frames, since longer reads go past it. It takes no buffer of 256
@@ -53,8 +59,44 @@ func (p *inputs) of(c *conn) *sync.Pool {
 	return &p[0]
 }
 
-// idle tells whether gorilla is between messages, and has nothing that was read.
-func (in *input) idle() bool { return !in.cut && in.br.Buffered() == 0 }
+// idle tells whether gorilla is between messages, and has nothing that was read. That a message was read doesn't say so: an
+// inflater is through with a final block (RFC 7692, section 7.2.3.4), and what follows of the message isn't read before the
+// next one is.
+func (in *input) idle() bool { return in.left == 0 && !in.open && in.br.Buffered() == 0 }
+
+// give copies what gorilla may have of b to p: nothing behind a header, or a frame, so that it has read nothing behind a message.
+func (in *input) give(p, b []byte) (n int) {
+	if in.left > 0 {
+		n = copy(p, b[:min(uint64(len(b)), in.left)])
+		in.left -= uint64(n)
+		return n
+	}
+	size, length := 2, uint64(in.header[1]&0x7f)
+	switch {
+	case in.headerN < 2: // it says how long the header is
+	case length == 126:
+		size = 2 + 2 + 4
+	case length == 127:
+		size = 2 + 8 + 4
+	default:
+		size = 2 + 4 // with the mask: after a frame without one gorilla reads no more
+	}
+	n = copy(p, b[:min(len(b), size-in.headerN)])
+	copy(in.header[in.headerN:], p[:n])
+	if in.headerN += n; size == 2 || in.headerN < size {
+		return n
+	}
+	switch size {
+	case 8:
+		length = uint64(binary.BigEndian.Uint16(in.header[2:]))
+	case 14:
+		length = binary.BigEndian.Uint64(in.header[2:])
+	}
+	if in.headerN, in.left = 0, length; in.header[0]&0x08 == 0 { // no control frame
+		in.open = in.header[0]&0x80 == 0
+	}
+	return n
+}
 
 // plug gives c an input.
 func (c *conn) plug() {
@@ -155,7 +197,7 @@ func (in *input) Read(p []byte) (n int, err error) {
 			return 0, err
 		}
 	}
-	n = copy(p, in.unread)
+	n = in.give(p, in.unread)
 	in.unread = in.unread[n:]
 	return n, nil
 }
@@ -164,7 +206,6 @@ func (in *input) Read(p []byte) (n int, err error) {
 // broken the protocol, also by one of more than limit bytes; any other error is the end.
 func (in *input) nextMessage(limit int) (*bytes.Buffer, error) {
 	for {
-		in.cut = true
 		typ, r, err := in.ws.NextReader()
 		if err != nil {
 			return nil, err
@@ -178,14 +219,13 @@ func (in *input) nextMessage(limit int) (*bytes.Buffer, error) {
 		b := getBuffer() // not before: an idle connection has none
 		err = readMessage(b, r, limit)
 		if err == nil {
-			in.cut = false
 			return b, nil
 		}
 		putBuffer(b)
 		var corrupt flate.CorruptInputError
 		switch {
 		case err == errTooBig:
-			return nil, errTooLong(limit)
+			return nil, &CloseError{Code: closeTooBig, Reason: fmt.Sprintf("a message has at most %d bytes", limit)}
 		case err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
 			return nil, &CloseError{Code: closeProtocol, Reason: "a compressed message doesn't inflate"}
 		} // any other error comes back from NextReader

@@ -3,7 +3,6 @@ package wsctl
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 )
 
 // frameKind is what a conn does with a frame.
@@ -16,8 +15,8 @@ const (
 )
 
 // parseFrame looks at the frame of a client that b begins with. A usual one ends at end, and its payload, masked still, begins
-// at from (RFC 6455, section 5.2).
-func parseFrame(b []byte) (kind frameKind, from, end int) {
+// at from (RFC 6455, section 5.2). A text of more than limit bytes is none: gorilla's reader finds out before it has come.
+func parseFrame(b []byte, limit int) (kind frameKind, from, end int) {
 	const masked, mask = 0x80, 4
 	if len(b) < 2 {
 		return framePart, 0, 0
@@ -34,6 +33,9 @@ func parseFrame(b []byte) (kind frameKind, from, end int) {
 				return framePart, 0, 0
 			}
 			n, from = int(binary.BigEndian.Uint16(b[2:])), 4+mask
+		}
+		if n > limit {
+			return frameOdd, 0, 0
 		}
 	case framePing, framePong:
 		if from = 2 + mask; n > 125 {
@@ -67,8 +69,8 @@ func unmask(b []byte, from, end int) []byte {
 }
 
 // receive returns the next text message: in c.block, or in a pooled buffer that the caller gives back. A *CloseError says how the
-// peer has broken the protocol, also by one of more than limit bytes. errWatched: the watcher waits, and c isn't the caller's
-// any more. Any other error is the end.
+// peer has broken the protocol, also by a message of more than limit bytes. errWatched: the watcher waits, and c isn't the
+// caller's any more. Any other error is the end.
 func (c *conn) receive(limit int) (b []byte, pooled *bytes.Buffer, err error) {
 	for {
 		if c.in != nil {
@@ -78,7 +80,7 @@ func (c *conn) receive(limit int) (b []byte, pooled *bytes.Buffer, err error) {
 			c.unplug()
 			return pooled.Bytes(), pooled, nil
 		}
-		kind, from, end := parseFrame(c.unread)
+		kind, from, end := parseFrame(c.unread, limit)
 		switch kind {
 		case framePart:
 			if err := c.more(); err != nil {
@@ -96,16 +98,10 @@ func (c *conn) receive(limit int) (b []byte, pooled *bytes.Buffer, err error) {
 		case first == framePing:
 			c.pong(string(b))
 		case first == framePong:
-		case len(b) > limit:
-			return nil, nil, errTooLong(limit)
 		default:
 			return b, nil, nil
 		}
 	}
-}
-
-func errTooLong(limit int) error {
-	return &CloseError{Code: closeTooBig, Reason: fmt.Sprintf("a message has at most %d bytes", limit)}
 }
 
 // more waits for more to read, or has the watcher wait.
@@ -131,7 +127,7 @@ func (c *conn) fill(at waitState) error {
 	c.waiting(at)
 	from := len(c.unread)
 	block, n, err := c.raw.read(c.block, from)
-	if c.block = block; err == nil {
+	if c.block = block; block != nil { // maybe another one
 		c.unread = block[:from+n]
 	}
 	c.waited(n)

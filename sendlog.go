@@ -18,13 +18,16 @@ type sendLog struct {
 	replay int       // bytes at the queue's head that have numbers: to be written again, behind kept
 }
 
+// minShare is the size of a shared frame from which a segment that refers to it takes less memory than a copy.
+const minShare = 64
+
 // keep takes a segment that is handed to the connection. Shared and large ones are referred to; of others it has a copy, since the
 // writer gives their memory back. The oldest messages are forgotten if more than limit bytes wait for the client.
 func (l *sendLog) keep(s segment, limit int) {
 	l.bytes += len(s.b)
 	last := len(l.kept) - 1
 	switch {
-	case s.shared, !s.pooled && len(s.b) > minRefer:
+	case s.shared && len(s.b) > minShare, !s.pooled && len(s.b) > minRefer:
 		l.kept = append(l.kept, segment{b: s.b, messages: s.messages, shared: true})
 	case last >= 0 && l.kept[last].holds(len(s.b)):
 		l.kept[last].b = append(l.kept[last].b, s.b...)

@@ -441,3 +441,13 @@ func TestFirstBroadcast(t *testing.T) {
 		})
 	}
 }
+
+// A message that is too long is refused as soon as that is known, not when all of it has come.
+func TestTooLongBeforeItsEnd(t *testing.T) {
+	overAll(t, func(t *testing.T, w way) {
+		h, _ := newHandler(t, &kit{}, &wsctl.Options{MaxMessage: 100})
+		c := w.dialer(t, h)()
+		c.raw(rawHeader(0x81, 1000), []byte(strings.Repeat("x", 200)))
+		c.wantClosed(1009, "")
+	})
+}

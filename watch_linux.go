@@ -19,7 +19,8 @@ const canWatch = true
 //
 // Nothing gets lost: readiness is asked for by level, so a byte that came before it was asked is told at once; and it is told
 // once (EPOLLONESHOT), under a ticket that is never used again, so neither a descriptor that is another connection's by
-// then nor a connection that was closed meanwhile starts a reader.
+// then nor a connection that was closed meanwhile starts a reader. Of a net.Conn that is closed behind wsctl's back the kernel
+// says nothing: that is noticed with the next write, of a ping at the latest.
 type watcher struct {
 	mu     sync.Mutex // guards following, and the watching of conns
 	epoll  *os.File   // nil: no conn is known
@@ -27,7 +28,6 @@ type watcher struct {
 	idle   map[uint64]*conn
 	ticket uint64 // the last one
 	known  int
-	spare  [2][]*input   // of conns that are idle; with compression, [1]
 	ended  chan struct{} // closed with the goroutine's end
 }
 

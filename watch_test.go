@@ -4,6 +4,7 @@ package wsctl_test
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/wsctl/wsctl"
+	wsclient "github.com/wsctl/wsctl/client"
 )
 
 // In these tests idle connections give up their goroutines, which needs a network of the kernel's: time is real, and passes
@@ -115,6 +117,63 @@ func TestIdleWakes(t *testing.T) {
 			idle()
 			shutDownWith(t, h, []*client{c})
 		})
+	}
+}
+
+// deflateStream is s as a stream of deflate (RFC 7692, section 7.2.1), which ends with a final block, or as usual without.
+func deflateStream(s string, final bool) string {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, flate.BestSpeed)
+	_, _ = w.Write([]byte(s))
+	if final {
+		_ = w.Close()
+		return b.String()
+	}
+	_ = w.Flush()
+	return strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
+}
+
+// An inflater may be through before the message is (RFC 7692, section 7.2.3.4): what follows of it is no frame, nor another
+// client's.
+func TestInflatedEarly(t *testing.T) {
+	h, _ := newHandler(t, &kit{}, &wsctl.Options{Compression: true})
+	dial := tcp(t, h)
+	first := deflateStream(call(1, "Echo", "1"), true)
+	for range 10 {
+		a, b := dial(http.Header{"Compress": {"yes"}}), dial(http.Header{"Compress": {"yes"}})
+		a.raw(rawFrame(0x41, first)) // FIN isn't set
+		a.want(replied(1, "1"))
+		b.ws.EnableWriteCompression(true)
+		b.lives()
+		a.raw(rawFrame(0x80, ""))
+		a.lives()
+	}
+	a := dial(http.Header{"Compress": {"yes"}})
+	a.raw(rawHeader(0xc1, uint64(len(first))+200), []byte(first))
+	a.want(replied(1, "1"))
+	a.raw(make([]byte, 200)) // the rest of the message
+	a.lives()
+}
+
+// A pong right behind a compressed message doesn't keep a goroutine.
+func TestIdleBehindCompressed(t *testing.T) {
+	h, _ := newHandler(t, &kit{}, &wsctl.Options{Compression: true})
+	c := tcp(t, h)(http.Header{"Compress": {"yes"}})
+	c.raw(append(rawFrame(0xc1, deflateStream(call(1, "Echo", "1"), false)), rawFrame(0x8a, "x")...))
+	c.want(replied(1, "1"))
+	allWatched(t, h, 1)
+}
+
+// When nothing is left, Shutdown has succeeded, whatever its context.
+func TestShutdownAfterShutdown(t *testing.T) {
+	h, _ := newHandler(t, &kit{}, nil)
+	c := tcp(t, h)(nil)
+	allWatched(t, h, 1)
+	shutDownWith(t, h, []*client{c})
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		must(t, h.Shutdown(done))
 	}
 }
 
@@ -290,19 +349,8 @@ func TestIdleSoak(t *testing.T) {
 	}
 	h, _ := newHandler(t, k, &wsctl.Options{Compression: true, PingInterval: 20 * time.Millisecond, PingTimeout: time.Minute})
 	dial := tcp(t, h)
-	stop := make(chan struct{})
-	var rouser, clients sync.WaitGroup
-	rouser.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				h.Rouse()
-				runtime.Gosched()
-			}
-		}
-	})
+	stop := rousing(h)
+	var clients sync.WaitGroup
 	for w := range workers {
 		clients.Go(func() {
 			dice := rand.New(rand.NewPCG(7, uint64(w)))
@@ -316,10 +364,27 @@ func TestIdleSoak(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	close(stop)
-	rouser.Wait()
+	stop()
 	eventually(t, "no socket", func() bool { return h.Stats().Sockets == 0 && closed.Load() == int64(rounds*workers) })
 	shutDown(t, h)
+}
+
+// rousing has idle connections of h fall asleep all the time, until it is stopped.
+func rousing(h *wsctl.Handler) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				h.Rouse()
+				runtime.Gosched()
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
 }
 
 // soakIdle calls so many times, in bursts, and then goes in one of several ways.
@@ -349,4 +414,101 @@ func soakIdle(c *client, dice *rand.Rand, calls int) {
 		_ = c.ws.NetConn().(*net.TCPConn).SetLinger(0)
 	}
 	c.ws.Close()
+}
+
+// Sessions whose connections are lost and made again, and fall asleep at any moment, lose nothing and get nothing twice.
+func TestIdleSessions(t *testing.T) {
+	clients, messages := 6, 400
+	if testing.Short() {
+		messages = 40
+	}
+	type note struct{ Client, N int }
+	var mu sync.Mutex // guards following
+	got := make(map[int]int)
+	k := &kit{}
+	k.ctx = func(_ context.Context, s *wsctl.Socket, data json.RawMessage) (any, error) { return data, nil }
+	k.now = func(s *wsctl.Socket, data json.RawMessage) (any, error) {
+		var n note
+		if err := json.Unmarshal(data, &n); err != nil {
+			return nil, err
+		}
+		mu.Lock()
+		if n.N != got[n.Client]+1 {
+			t.Errorf("client %d: message %d after %d", n.Client, n.N, got[n.Client])
+		}
+		got[n.Client] = n.N
+		mu.Unlock()
+		return nil, errors.Join(s.Send("Note", n), s.Hub().User(s.Identity().User).Send("Shared", n))
+	}
+	h, _ := newHandler(t, k, &wsctl.Options{
+		Authenticate: func(_ context.Context, _ *http.Request, token string) (wsctl.Identity, error) {
+			return wsctl.Identity{User: token}, nil
+		},
+	})
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	stop := rousing(h)
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			var conn atomic.Pointer[net.TCPConn]
+			d := &websocket.Dialer{NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+				if err == nil {
+					conn.Store(nc.(*net.TCPConn))
+				}
+				return nc, err
+			}}
+			c := wsclient.New("ws"+strings.TrimPrefix(srv.URL, "http"), &wsclient.Options{
+				Dialer: d, MinDelay: time.Millisecond, MaxDelay: time.Millisecond, MaxQueue: messages,
+				Token: func(context.Context) (string, error) { return fmt.Sprint("user", i), nil },
+				Lost:  func(n int) { t.Errorf("client %d lost its session and %d messages", i, n) },
+			})
+			defer func() { must(t, c.Close(t.Context())) }()
+			all := make(chan struct{})
+			last := map[string]int{}
+			hear := func(typ string) {
+				wsclient.On(c, typ, func(n note) {
+					if n.Client != i || n.N != last[typ]+1 {
+						t.Errorf("client %d: %s %+v after %d", i, typ, n, last[typ])
+					}
+					if last[typ] = n.N; last["Note"] == messages && last["Shared"] == messages {
+						close(all)
+					}
+				})
+			}
+			hear("Note")
+			hear("Shared")
+			must(t, c.Connect(t.Context()))
+			dice := rand.New(rand.NewPCG(11, uint64(i)))
+			for n := 1; n <= messages; n++ {
+				if err := c.Send("Now", note{i, n}); err != nil {
+					t.Error(err)
+				}
+				switch dice.IntN(12) {
+				case 0:
+					if nc := conn.Load(); nc != nil {
+						if dice.IntN(2) == 0 {
+							_ = nc.SetLinger(0)
+						}
+						_ = nc.Close()
+					}
+				case 1, 2:
+					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					if answer, err := wsclient.Call[int](ctx, c, "Ctx", n); answer != n || err != nil {
+						t.Errorf("client %d: a call of %d was answered %d, %v", i, n, answer, err)
+					}
+					cancel()
+				}
+			}
+			select {
+			case <-all:
+			case <-time.After(patience):
+				t.Errorf("client %d has %v of %d", i, last, messages)
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	shutDown(t, h)
 }
