@@ -56,9 +56,7 @@ func (s *Socket) runAuth(m *inbound, token string) {
 	err := m.fault
 	if err == nil {
 		ctx, cancel := s.begin(m)
-		ctx, stop := context.WithTimeout(ctx, s.h.opts.HandshakeTimeout)
 		result, err = s.reauthenticate(ctx, token)
-		stop()
 		cancel(nil)
 		s.mu.Lock()
 		s.session.auth = false

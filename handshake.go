@@ -2,7 +2,6 @@ package wsctl
 
 import (
 	"container/list"
-	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -144,9 +143,7 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 	if token == "" {
 		token = bearer(r)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.opts.HandshakeTimeout)
-	id, err := h.authenticate(ctx, r, token)
-	cancel()
+	id, err := h.authenticate(r.Context(), r, token)
 	if verdict := hs.givenUp(true); verdict != nil {
 		return verdict
 	}

@@ -66,9 +66,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.release()
 		}
 	}()
-	ctx, cancel := context.WithTimeout(r.Context(), h.opts.HandshakeTimeout)
-	defer cancel()
-	id, err := h.authenticate(ctx, r, bearer(r))
+	id, err := h.authenticate(r.Context(), r, bearer(r))
 	if err != nil {
 		h.refuseUnauthenticated(w, err)
 		return
@@ -155,11 +153,13 @@ func (s *Socket) identify(id Identity) {
 	s.identity.Store(&own)
 }
 
-// authenticate asks Options.Authenticate. The error is an [*Error] with a code of refusals, or one that is logged.
+// authenticate asks Options.Authenticate, which has HandshakeTimeout. The error is an [*Error] with a code of refusals, or one that is logged.
 func (h *Handler) authenticate(ctx context.Context, r *http.Request, token string) (id Identity, err error) {
 	if h.opts.Authenticate == nil {
 		return id, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, h.opts.HandshakeTimeout)
+	defer cancel()
 	err = h.guard("Authenticate", func() (err error) {
 		id, err = h.opts.Authenticate(ctx, r, token)
 		return err
