@@ -124,6 +124,15 @@ don't keep up, in place of closing them:
   - A socket that ends leaves the hub, its user and its rooms at once, also while a method of it still runs. OnClose comes
     when the last one has returned.
 
+# What a connection costs
+
+A connection that waits for a message has one goroutine and no buffer. On Linux, without TLS, it gives up the goroutine when it
+has waited for some seconds, and one that has just been opened has none yet: it takes about 2.5 KB then, also while its
+client answers pings. That holds if the HTTP server's connections are TCP's or Unix sockets' own: a net.Listener that wraps them
+costs them this, and the shorter way to the network. Messages to a room are framed once, and what gathers for a socket
+shares a write. The module internal/bench measures all of it beside other libraries; docs/PERFORMANCE.md has the results, and
+how they grow with connections and rooms.
+
 # The handshake, and what is around it
 
 [Handler.ServeHTTP] returns as soon as the socket is open; the connection lives on without the HTTP server's goroutine,

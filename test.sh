@@ -95,6 +95,10 @@ for mod in $(find . -name go.mod -not -path '*/node_modules/*' | sort); do
 	vulnerabilities "$name: govulncheck"
 	check "$name: go generate changes nothing" generated
 	check "$name: test -race -shuffle=on" go test -race -shuffle=on -timeout 8m -v ./...
+	if [ "$dir" = . ]; then # reads and writes are others without the race detector, and so are idle connections elsewhere
+		check "$name: test -shuffle=on" go test -shuffle=on -v .
+		check "$name: test -shuffle=on, without parking" go test -shuffle=on -v -tags wsctl_nowatch .
+	fi
 	for pkg in $(go list ./...); do
 		for fuzz in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz'); do
 			# By count: a time limit that ends within an input is reported as its failure now and then.
