@@ -3,7 +3,6 @@ package wsctl
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync/atomic"
 	"time"
 )
@@ -126,7 +125,7 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 		s.mu.Unlock()
 		return false
 	}
-	limit := int32(min(s.h.opts.Concurrency, math.MaxInt32))
+	limit := s.h.opts.Concurrency
 	target := s.lookup(e, fault)
 	if in.workers == 0 && limit == 1 && !target.wantsWorker && in.asking == 0 { // else the reader has an answer to read
 		in.workers++
@@ -143,7 +142,7 @@ func (s *Socket) take(c *conn, e envelope, fault error) (replaced bool) {
 		return s.endInline(c)
 	}
 	s.queueLocked(e, fault)
-	if in.workers < limit {
+	if int(in.workers) < limit {
 		in.workers++
 		m := in.pop()
 		s.refs.Add(1)

@@ -8,20 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wsctl/wsctl/internal/bench/figures"
 	"github.com/wsctl/wsctl/internal/bench/kit"
 )
-
-// result is what the load program says.
-type result struct {
-	Units     int64   `json:"units"`
-	Seconds   float64 `json:"seconds"`
-	P50       float64 `json:"p50_us"`
-	P99       float64 `json:"p99_us"`
-	Max       float64 `json:"max_us"`
-	LoadCPU   float64 `json:"load_cpu_s"`
-	Saturated bool    `json:"saturated"`
-	BytesIn   int64   `json:"bytes_in"`
-}
 
 // sample is one measurement, as the file of raw values has it.
 type sample struct {
@@ -36,9 +25,9 @@ type sample struct {
 	Ratio  float64   `json:"ratio,omitempty"` // of the figure to that of the reference, just before
 	Error  string    `json:"error,omitempty"`
 
-	Result result    `json:"result"`
-	Before kit.Stats `json:"before"` // the server's
-	After  kit.Stats `json:"after"`
+	Result figures.Result `json:"result"`
+	Before kit.Stats      `json:"before"` // the server's
+	After  kit.Stats      `json:"after"`
 }
 
 // bench measures.
@@ -58,13 +47,7 @@ func (b *bench) measure(ctx context.Context, w work, s stack, profile string) (s
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err == nil {
-			err = server.finish()
-		} else {
-			err = errors.Join(err, server.abandon())
-		}
-	}()
+	defer func() { err = server.close(err) }()
 	line, err := server.read(patience)
 	if err != nil {
 		return nil, err
@@ -85,13 +68,7 @@ func (b *bench) measure(ctx context.Context, w work, s stack, profile string) (s
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err == nil {
-			err = load.finish()
-		} else {
-			err = errors.Join(err, load.abandon())
-		}
-	}()
+	defer func() { err = load.close(err) }()
 	if line, err := load.read(patience); err != nil {
 		return nil, err
 	} else if line != "ready" {

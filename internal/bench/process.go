@@ -82,6 +82,14 @@ func (p *process) ask(line string, within time.Duration, v any) error {
 	return nil
 }
 
+// close ends the program: in an orderly way unless there was an error, which it returns with what the program had to say.
+func (p *process) close(err error) error {
+	if err == nil {
+		return p.finish()
+	}
+	return errors.Join(err, p.abandon())
+}
+
 // finish ends the program in an orderly way.
 func (p *process) finish() error {
 	p.stdin.Close()

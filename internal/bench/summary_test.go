@@ -3,6 +3,8 @@ package main
 import (
 	"reflect"
 	"testing"
+
+	"github.com/wsctl/wsctl/internal/bench/figures"
 )
 
 func TestMedian(t *testing.T) {
@@ -28,11 +30,11 @@ func TestMedian(t *testing.T) {
 
 func TestSummarize(t *testing.T) {
 	samples := []sample{
-		{Work: "echo", Stack: "a", Figure: 4, Result: result{Units: 100, Seconds: 2, P50: 10, P99: 30}},
+		{Work: "echo", Stack: "a", Figure: 4, Result: figures.Result{Units: 100, Seconds: 2, P50: 10, P99: 30}},
 		{Work: "echo", Stack: "b", Error: "it has ended"},
-		{Work: "echo", Stack: "a", Figure: 1, Ratio: 5, Result: result{Units: 300, Seconds: 2, P50: 20, P99: 20}},
+		{Work: "echo", Stack: "a", Figure: 1, Ratio: 5, Result: figures.Result{Units: 300, Seconds: 2, P50: 20, P99: 20}},
 		{Work: "idle", Stack: "a", Figure: 7},
-		{Work: "echo", Stack: "a", Figure: 3, Result: result{Units: 200, Seconds: 2, P50: 30, P99: 10}},
+		{Work: "echo", Stack: "a", Figure: 3, Result: figures.Result{Units: 200, Seconds: 2, P50: 30, P99: 10}},
 	}
 	want := []row{
 		{work: "echo", stack: "a", figure: 3, least: 1, most: 4, rate: 100, p50: 20, p99: 20, ratio: 5, rounds: 3},
@@ -52,10 +54,10 @@ func TestMarks(t *testing.T) {
 		want    string
 	}{
 		{"quiet", []sample{quiet, quiet}, ""},
-		{"saturated once", []sample{quiet, {Result: result{Saturated: true}}}, "!"},
+		{"saturated once", []sample{quiet, {Result: figures.Result{Saturated: true}}}, "!"},
 		{"others", []sample{{Others: 0.06}, quiet}, "~"},
 		{"steal", []sample{quiet, {Steal: 0.06}}, "~"},
-		{"both", []sample{{Steal: 0.06, Result: result{Saturated: true}}}, "! ~"},
+		{"both", []sample{{Steal: 0.06, Result: figures.Result{Saturated: true}}}, "! ~"},
 		{"failed", []sample{quiet, {Error: "a|b\nc", Others: 1}, {Error: "d"}}, `2 of 3 rounds failed: a\|b c`},
 	} {
 		if got := summarizeOne("w", "s", c.samples).remarks(); got != c.want {

@@ -11,6 +11,8 @@ import (
 	"runtime/metrics"
 	"runtime/pprof"
 	"strings"
+
+	"github.com/wsctl/wsctl/internal/bench/figures"
 )
 
 // ListeningPrefix begins the first line of a server on stdout, before its address.
@@ -70,7 +72,7 @@ func control(r io.Reader, w io.Writer) error {
 }
 
 func readStats() (Stats, error) {
-	cpu, err := cpuTime()
+	cpu, err := figures.CPUTime()
 	if err != nil {
 		return Stats{}, err
 	}

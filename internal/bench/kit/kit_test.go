@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/wsctl/wsctl/internal/bench/figures"
 )
 
 // recorder is a client that notes what is done.
@@ -76,7 +78,7 @@ func TestRooms(t *testing.T) {
 }
 
 func TestControl(t *testing.T) {
-	if _, err := cpuTime(); errors.Is(err, errors.ErrUnsupported) {
+	if _, err := figures.CPUTime(); errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("only Linux tells what is used")
 	}
 	profile := filepath.Join(t.TempDir(), "cpu profile")

@@ -3,18 +3,7 @@ package kit
 import (
 	"fmt"
 	"os"
-	"syscall"
-	"time"
 )
-
-// cpuTime is what this process has used of the CPUs, as user and in the kernel.
-func cpuTime() (time.Duration, error) {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0, fmt.Errorf("getrusage: %w", err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
-}
 
 // residentSize is the memory of this process that is in RAM, in bytes.
 func residentSize() (int64, error) {

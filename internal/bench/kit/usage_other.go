@@ -2,11 +2,6 @@
 
 package kit
 
-import (
-	"errors"
-	"time"
-)
-
-func cpuTime() (time.Duration, error) { return 0, errors.ErrUnsupported }
+import "errors"
 
 func residentSize() (int64, error) { return 0, errors.ErrUnsupported }

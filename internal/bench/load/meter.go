@@ -3,27 +3,13 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/wsctl/wsctl/internal/bench/figures"
 )
 
 // busy is the share of one core above which the load generator itself may be what was measured.
 const busy = 0.9
-
-// result is what was measured of a phase.
-type result struct {
-	Phase     string  `json:"phase,omitempty"`
-	Units     uint64  `json:"units"`
-	Seconds   float64 `json:"seconds"`
-	P50       float64 `json:"p50_us"`
-	P99       float64 `json:"p99_us"`
-	Max       float64 `json:"max_us"`
-	LoadCPU   float64 `json:"load_cpu_s"`
-	Saturated bool    `json:"saturated"`
-	BytesIn   int64   `json:"bytes_in"`
-}
 
 // meter measures a phase. Each unit of its work is recorded with its latency.
 type meter struct {
@@ -35,18 +21,18 @@ type meter struct {
 
 // begin forgets all that was recorded.
 func (m *meter) begin(l *loop) error {
-	cpu, err := cpuTime()
+	cpu, err := figures.CPUTime()
 	*m = meter{start: clock(), cpu: cpu, bytesIn: l.bytesIn}
 	return err
 }
 
-func (m *meter) result(l *loop) (result, error) {
+func (m *meter) result(l *loop) (figures.Result, error) {
 	elapsed := time.Duration(clock() - m.start)
-	cpu, err := cpuTime()
+	cpu, err := figures.CPUTime()
 	cpu -= m.cpu
 	const microsecond = float64(time.Microsecond)
-	return result{
-		Units:     m.latencies.count,
+	return figures.Result{
+		Units:     int64(m.latencies.count),
 		Seconds:   elapsed.Seconds(),
 		P50:       float64(m.latencies.quantile(0.5)) / microsecond,
 		P99:       float64(m.latencies.quantile(0.99)) / microsecond,
@@ -55,13 +41,4 @@ func (m *meter) result(l *loop) (result, error) {
 		Saturated: cpu.Seconds() > busy*elapsed.Seconds(),
 		BytesIn:   l.bytesIn - m.bytesIn,
 	}, err
-}
-
-// cpuTime returns what this process has used, in user mode and in the kernel.
-func cpuTime() (time.Duration, error) {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		return 0, fmt.Errorf("getrusage: %w", err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
 }
