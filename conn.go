@@ -40,6 +40,7 @@ type conn struct {
 	woken  bool             // by the watcher: there is something to read
 	burst  bool             // it has begun one
 	deaf   bool             // what it reads came after Shutdown
+	missed bool             // a message that it was too late for: no later one is counted, so that no $ack covers it
 	block  *[blockSize]byte // pooled; nil while everything that was read is handled
 	unread []byte           // what isn't handled of block
 	in     *input           // nil while gorilla isn't needed; where reads need a buffer, it always is

@@ -84,6 +84,7 @@ func (s *Socket) pause(d <-chan time.Time) {
 func (s *Socket) message(c *conn, b []byte) (replaced bool) {
 	e, err := scan(b)
 	if c.deaf && (err != nil || e.typ[0] != '$') { // those of the protocol are for methods that were taken before
+		c.missed = true
 		return false
 	}
 	s.mu.Lock()
@@ -93,7 +94,7 @@ func (s *Socket) message(c *conn, b []byte) (replaced bool) {
 	}
 	s.inbox.received++
 	c.drowsy = c.drowsy && err == nil && uncounted(e.typ) // a client that only shows signs of life sleeps on
-	ack := s.session != nil && s.session.count(e, err, len(b))
+	ack := s.session != nil && !c.missed && s.session.count(e, err, len(b))
 	switch {
 	case err != nil:
 		replaced = s.bad(c, e, err)

@@ -494,8 +494,12 @@ func TestGoaway(t *testing.T) {
 		if st := l.h.Stats(); st.Detached != 0 || st.Sockets != 1 {
 			t.Errorf("%+v", st)
 		}
+		c.send(msg("Do", `"too late"`))
+		c.send(`{"type":"$more","id":1,"data":1}`)
+		synctest.Wait()
 		close(finish)
-		c.want(replied(1, `"done"`))
+		// What was handled is acknowledged, so that the client needn't fear for it, and nothing behind what wasn't.
+		c.want(replied(1, `"done"`), `{"type":"$ack","data":1}`)
 		c.wantClosed(1001, "")
 		must(t, <-result)
 		if _, resp, err := l.tryDial(t, offersV1()); err == nil || resp.StatusCode != 503 {

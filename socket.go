@@ -323,6 +323,9 @@ func (s *Socket) conclude() {
 		return
 	}
 	stop := s.ended == nil && s.stopping.Load()
+	if stop && s.session != nil && s.conn != nil {
+		s.acknowledge(s.conn, nil) // all of it was handled: the client needn't fear for it
+	}
 	finish := s.over && !s.finished
 	if finish {
 		s.finished = true
