@@ -167,17 +167,25 @@ can cut the connection, and not read.
 
 # The browser
 
-[JS] serves an embedded client, a few KB without dependencies. A page on the same origin does
+[JS] serves an embedded client, 4 KB without dependencies. A page on the same origin does
 
 	import { Client } from '/js/wsctl.js'
 
-	const client = new Client('/ws', { plain: true })
+	const client = new Client('/ws')
 	client.on('Said', (line) => console.log(line.Room, line.Text))
 	client.send('Say', { Room: 'go', Text: 'hi' })
 	const sum = await client.call('Add', [1, 2])
+	for await (const line of client.stream('Lines', { Room: 'go' })) console.log(line.Text)
 
-It connects again by itself, with delays that grow and differ from page to page, unless the close code is final; what is sent
-meanwhile waits, within limits. Local events (open, close, error) tell how it goes. wsctl.d.ts has the types and the rest of
-the documentation. For pages without modules, the classic script wsctl.global.js sets SimpleSocketHandler and MessageTypes.
+It has a session: a lost connection is made again, with delays that grow and differ from page to page, unless the close code is
+final, and at once when the network or the page is back; messages, calls and streams go on as if nothing had happened. What is
+sent meanwhile waits, within limits. Local events (open, close, error, gap) tell how it goes. wsctl.d.ts has the types and the
+rest of the documentation. [Handler.WriteTypes] writes those of your controller, so that a wrong name or payload doesn't
+compile:
+
+	const client = new Client<Protocol>('/ws')
+
+For pages without modules, the classic script wsctl.global.js sets SimpleSocketHandler and MessageTypes: a plain client, which any
+server of {"type", "data"} understands.
 */
 package wsctl

@@ -15,11 +15,11 @@ import (
 )
 
 // The browser client is made by esbuild, from the module proxy: neither Node nor an entry in go.mod is needed. A test
-// compares js/dist with what these lines make. What isn't a flag here is in js/tsconfig.json; js/types.sh makes
-// wsctl.d.ts.
+// compares js/dist with what these lines make. What isn't a flag here is in js/tsconfig.json; js/types.sh makes the
+// types.
 //
-//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl=js/src/index.ts wsctl.core=js/src/core.ts --outdir=js/dist --format=esm --bundle --minify --target=es2022 --mangle-props=^_ --charset=utf8 --legal-comments=none --sourcemap --log-level=warning
-//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl.global=js/src/global.ts --outdir=js/dist --format=iife --bundle --minify --target=es2022 --mangle-props=^_ --charset=utf8 --legal-comments=none --sourcemap --log-level=warning
+//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl=js/src/index.ts wsctl.core=js/src/core.ts --outdir=js/dist --format=esm --bundle --minify --target=es2022 --mangle-props=^_ --charset=utf8 --legal-comments=none --sourcemap=external --log-level=warning
+//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl.global=js/src/global.ts --outdir=js/dist --format=iife --bundle --minify --target=es2022 --mangle-props=^_ --charset=utf8 --legal-comments=none --sourcemap=external --log-level=warning
 
 //go:embed js/dist
 var jsDist embed.FS
@@ -30,9 +30,9 @@ var jsDist embed.FS
 //	mux.Handle("GET /js/{file}", wsctl.JS())
 //
 // The files are wsctl.js and wsctl.core.js (ES modules), wsctl.global.js (a classic script, which sets the globals
-// wsctl, SimpleSocketHandler and MessageTypes), their source maps (.js.map) and wsctl.d.ts; any other name is 404, any
-// method but GET and HEAD 405. They need no inline script and no eval: a Content-Security-Policy of script-src 'self'
-// is enough.
+// wsctl, SimpleSocketHandler and MessageTypes), their source maps (.js.map), and the types wsctl.d.ts and
+// wsctl.core.d.ts; any other name is 404, any method but GET and HEAD 405. wsctl.core.js has no streams and no rooms. They
+// need no inline script and no eval: a Content-Security-Policy of script-src 'self' is enough.
 //
 // Each has a strong ETag and is revalidated at every use (no-cache), which costs a 304. Under ?v= and the hash that
 // begins its ETag, it is kept for a year without asking (immutable). Clients that accept gzip get it.
@@ -48,12 +48,16 @@ func JS() http.Handler {
 			panic(err)
 		}
 		sum := sha256.Sum256(data)
-		files[e.Name()] = &jsFile{
+		f := &jsFile{
 			contentType: jsTypes[path.Ext(e.Name())],
 			hash:        fmt.Sprintf("%x", sum[:16]),
 			data:        data,
 			gzip:        sync.OnceValue(func() []byte { return gzipped(data) }),
 		}
+		if path.Ext(e.Name()) == ".js" {
+			f.sourceMap = e.Name() + ".map"
+		}
+		files[e.Name()] = f
 	}
 	return files
 }
@@ -70,6 +74,7 @@ type jsFiles map[string]*jsFile
 
 type jsFile struct {
 	contentType string
+	sourceMap   string // the file of it; a header in place of a comment, which every page would load
 	hash        string
 	data        []byte
 	gzip        func() []byte // made by the first who asks
@@ -89,6 +94,9 @@ func (files jsFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Set("Content-Type", f.contentType)
+	if f.sourceMap != "" {
+		h.Set("SourceMap", f.sourceMap)
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Add("Vary", "Accept-Encoding")
 	h.Set("Cache-Control", "no-cache")

@@ -20,7 +20,7 @@ check() {
 	if "$@" >"$log" 2>&1; then
 		passed=$((passed + 1))
 		printf 'ok    %-50s %4d s\n' "$name" $((SECONDS - start))
-		for test in $(sed -n 's/^--- SKIP: \([^ ]*\).*/\1/p' "$log" | sort -u); do
+		for test in $(sed -n 's/^ *--- SKIP: \([^ ]*\).*/\1/p' "$log" | sort -u); do
 			skip "$name" "$test $(grep -A3 "^=== RUN   $test\$" "$log" | grep -m1 -oE '_test\.go:[0-9]+: .*' | cut -d' ' -f2-)"
 		done
 	else

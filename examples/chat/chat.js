@@ -13,19 +13,27 @@ let nick = remembered('name') ?? '';
 // Makes this page the same member again when it comes back on another connection. It is nobody else's business.
 const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, '0')).join('');
 
-// Connects when there is a name, and again by itself whenever the connection is lost. plain: nothing but JSON objects,
-// {"type": …, "data": …}, and what was said while the page was away is missed. Nothing below depends on it: with sessions,
-// which survive that, the server answers enter with again: true, and that's all.
-const client = new Client('/ws', { plain: true, autoConnect: false });
+// Connects when there is a name, and again by itself whenever the connection is lost.
+const client = new Client('/ws', { autoConnect: false });
 
-client.on('open', () => {
+// resumed: for the server the page was here all the time. What was said meanwhile comes now, and what was on its way goes on.
+client.on('open', ({ resumed }) => {
   view.connection('open');
-  for (const room of rooms.values()) enter(room);
+  for (const room of rooms.values()) {
+    if (!resumed || !room.you) {
+      enter(room);
+      continue;
+    }
+    room.inside = true;
+    view.outbox(room);
+    flush(room);
+  }
 });
 client.on('close', ({ reconnect }) => {
   for (const room of rooms.values()) {
     room.inside = false;
     for (const id of room.typists.keys()) stopTyping(room, id);
+    view.outbox(room);
   }
   view.connection(reconnect ? 'waiting' : 'closed');
 });
@@ -84,11 +92,11 @@ function stopTyping(room, id) {
   if (room.typists.delete(id)) view.typing(room);
 }
 
-// Also where the page is in the room already: that changes nothing.
+// Also where the page is in the room already: that changes nothing. No limit of time: a call outlives the connection.
 async function enter(room) {
   if (client.state !== 'open') return; // open will do it
   try {
-    await client.call('enter', { room: room.name, name: nick, key });
+    await client.call('enter', { room: room.name, name: nick, key }, { timeout: Infinity });
   } catch (error) {
     if (error.code === 'too_many' && error.data?.retry) setTimeout(enter, error.data.retry, room);
     else if (error.code !== 'unavailable') add(room, { note: error.message, wrong: true });
@@ -98,7 +106,7 @@ async function enter(room) {
 function newRoom(name) {
   const room = {
     name,
-    inside: false, // the server has let us in on this connection
+    inside: false, // there is a connection, and the server has let us in
     you: undefined, // our id, once it has
     members: new Map(), // by id
     typists: new Map(), // timers, by id
@@ -119,7 +127,8 @@ function add(room, line) {
 }
 
 // The outbox of a room has what isn't said yet: {text, state, why}. One line at a time is on its way, so that they stay in
-// order, and none is said twice: of one that was on its way when the connection was lost nobody knows, and its writer decides.
+// order. One that is on its way when the connection is lost is said once all the same; only where the server has forgotten the
+// page nobody knows, and its writer decides.
 async function flush(room) {
   const line = room.outbox.find((l) => l.state === 'waiting');
   if (!room.inside || room.sending || !line) return;
@@ -128,14 +137,14 @@ async function flush(room) {
   view.outbox(room);
   let pause = 0;
   try {
-    await client.call('say', { room: room.name, text: line.text });
+    await client.call('say', { room: room.name, text: line.text }, { timeout: Infinity });
     drop(room, line);
   } catch ({ code, message, data }) {
     if (code === 'too_many') {
       line.state = 'waiting';
       pause = data?.retry ?? 1000;
-    } else if (code === 'unavailable' || code === 'timeout') {
-      Object.assign(line, { state: 'unsure', why: 'The connection was lost: perhaps sent, perhaps not.' });
+    } else if (code === 'unavailable') {
+      Object.assign(line, { state: 'unsure', why: 'The server was away: perhaps sent, perhaps not.' });
     } else {
       Object.assign(line, { state: 'refused', why: message });
     }

@@ -3,13 +3,15 @@ import { Client } from '/js/wsctl.js';
 
 const find = (id) => document.getElementById(id);
 
-// Connects at once, and again by itself whenever the connection is lost. plain: every message is one JSON object,
-// {"type": …, "data": …}, and nothing else is on the wire.
-const client = new Client('/ws', { plain: true });
+// Connects at once, and again by itself whenever the connection is lost. Nothing is lost with it.
+const client = new Client('/ws');
+
+let pages = ''; // what the server has said last: it says nothing new to a page that comes back
 
 // open and close are told by the client itself.
 client.on('open', () => {
   show('notice', '');
+  show('pages', pages);
   enableButtons(true);
 });
 client.on('close', ({ reconnect }) => {
@@ -19,7 +21,10 @@ client.on('close', ({ reconnect }) => {
 });
 
 // All others are messages of the server.
-client.on('pages', (n) => show('pages', n === 1 ? '1 page connected' : `${n} pages connected`));
+client.on('pages', (n) => {
+  pages = n === 1 ? '1 page connected' : `${n} pages connected`;
+  show('pages', pages);
+});
 client.on('hello_world', (text) => show('greeting', text));
 client.on('gdc', (answer) => {
   show('result', answer);

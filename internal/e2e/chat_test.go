@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -186,7 +187,7 @@ func TestChatServerGone(t *testing.T) {
 		p.wait(connected)
 		p.waitText("#notice", "")
 		p.waitText("#count", "2")
-		// Whoever of them is back later misses what was said meanwhile: that's the plain level.
+		// Whoever of them is back later misses what was said meanwhile: a new server knows nobody.
 	}
 	ada.waitLine("While it was away, 2")
 	ada.waitText("#outbox", "")
@@ -196,6 +197,43 @@ func TestChatServerGone(t *testing.T) {
 	ada.wait(`document.querySelector('#text').value === 'Not finished'`)
 	grace.say("Welcome back")
 	ada.waitLine("Welcome back")
+}
+
+// What is said while a page's connection is lost is in both pages, once, in one order: nobody notices.
+func TestChatCut(t *testing.T) {
+	t.Parallel()
+	s := startChat(t, "localhost:0")
+	network := newProxy(t, s.host())
+	ada := openChat(t, network.url(), "Ada", refused)
+	grace := openChat(t, s.url, "Grace")
+	ada.waitText("#count", "2")
+	var want []string
+	say := func(p *page, text string) {
+		p.js(fmt.Sprintf(`document.querySelector('#text').value = %q; document.querySelector('#composer').requestSubmit()`, text))
+		want = append(want, text)
+	}
+	const lines = `[...document.querySelectorAll('#lines .text')].map((e) => e.textContent).join('|')`
+	for name, cut := range map[string]func(){"fin": network.fin, "rst": network.rst, "refused": network.refuse} {
+		say(ada, "Before "+name)
+		grace.waitLine("Before " + name)
+		cut()
+		ada.waitText("#state", "Reconnecting…")
+		say(grace, "Meanwhile, "+name)
+		grace.waitLine("Meanwhile, " + name)
+		say(ada, "From afar, "+name)
+		network.restore()
+		ada.wait(connected)
+		for _, p := range []*page{ada, grace} {
+			p.waitLine("From afar, " + name)
+			if got := eval[string](p, lines); got != strings.Join(want, "|") {
+				t.Errorf("%s: %s\nwant %s", name, got, strings.Join(want, "|"))
+			}
+		}
+		ada.waitText("#outbox", "")
+	}
+	if notes := eval[string](grace, `[...document.querySelectorAll('#lines .note')].map((e) => e.textContent).join('|')`); notes != "" {
+		t.Errorf("Grace was told: %s", notes)
+	}
 }
 
 func TestChatKeyboard(t *testing.T) {

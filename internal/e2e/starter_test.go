@@ -114,8 +114,25 @@ func TestStarterCountsPages(t *testing.T) {
 	two.waitText("#pages", "2 pages connected")
 	two.do(chromedp.Reload()) // goes and comes back
 	two.waitText("#pages", "2 pages connected")
-	two.do(chromedp.Navigate("about:blank"))
+	two.close()
 	one.waitText("#pages", "1 page connected")
+}
+
+// A page that is left may come back as it was: until then the server keeps what it knows of it, and counts it.
+func TestStarterGoesBack(t *testing.T) {
+	s := startStarter(t, "localhost:0")
+	one := openStarter(t, s.url)
+	two := openStarter(t, s.url)
+	two.do(chromedp.Click(hello))
+	two.waitText("#greeting", "Hey, you !")
+	two.do(chromedp.Navigate("about:blank"))
+	goBack(nil, two)
+	two.wait(enabled)
+	two.js(`document.querySelector('#hello').click()`) // chromedp looks for the elements of the page in between
+	two.waitText("#greeting", "Hey, again !")
+	for _, p := range []*page{one, two} {
+		p.waitText("#pages", "2 pages connected")
+	}
 }
 
 func TestStarterServerGone(t *testing.T) {

@@ -17,10 +17,32 @@ export class WsError extends Error {
    */
   readonly data?: unknown;
 
-  constructor(code: ErrorCode, message: string, data?: unknown) {
+  constructor(code: ErrorCode = 'internal', message: string = code, data?: unknown) {
     super(message);
     this.name = 'WsError';
     this.code = code;
     this.data = data;
   }
 }
+
+// setTimeout takes Infinity, and anything above 2^31-1 ms, for 1 ms.
+/** @internal */
+export const later = (ms: number, fn: () => void): ReturnType<typeof setTimeout> => setTimeout(fn, Math.min(ms, 2e9));
+
+// Throws where nothing of ours is in the way: the page's error handler sees it.
+/** @internal */
+export const rethrow = (error: unknown): void => {
+  later(0, () => {
+    throw error;
+  });
+};
+
+// Calls what the user wrote. What it throws keeps nothing else from running.
+/** @internal */
+export const guard = <R>(fn: (...args: any[]) => R, ...args: unknown[]): R | undefined => {
+  try {
+    return fn(...args);
+  } catch (error) {
+    rethrow(error);
+  }
+};

@@ -1,15 +1,18 @@
 import type { WsError } from './errors.ts';
 
 /**
- * Protocol lists what a server and its clients say to each other, so that a wrong name or payload doesn't compile.
+ * Protocol lists what a server and its clients say to each other, so that a wrong name or payload doesn't compile. A
+ * server of wsctl writes it by itself: WriteTypes.
  *
  * ```ts
  * interface Chat {
- *   events: { said: Line };                              // server to client: on, bind
- *   messages: { say: Line };                             // client to server, not answered: send
- *   calls: { add: { req: [number, number]; res: number } }; // client to server, answered: call
+ *   events: { said: Line };                                      // server to client: on, bind
+ *   messages: { say: Line };                                     // client to server, not answered: send
+ *   calls: { add: { req: [number, number]; res: number } };      // client to server, answered: call, upload
+ *   streams: { count: { req: number; item: number } };           // client to server, answered by many: stream
+ *   asks: { confirm: { req: string; res: boolean } };            // server to client, answered: handle
  * }
- * const client = new Client<Chat>('/ws', { plain: true });
+ * const client = new Client<Chat>('/ws');
  * ```
  */
 export interface Protocol {
@@ -17,17 +20,28 @@ export interface Protocol {
   events: Record<string, any>;
   /** What the client sends: message type to data; `undefined` for none. */
   messages: Record<string, any>;
-  /** What the client calls: message type to argument (`undefined` for none) and result. */
-  calls: Record<string, { req: any; res: any }>;
+  /** What the client calls: message type to argument (`undefined` for none), result, and item of the client's stream. */
+  calls: Record<string, { req: any; res: any; up?: any }>;
+  /** What the server answers with a stream: message type to argument, item, and item of the client's stream. */
+  streams?: Record<string, { req: any; item: any; up?: any }>;
+  /** What the server calls: message type to argument and answer. */
+  asks?: Record<string, { req: any; res: any }>;
 }
 
 /** AnyProtocol takes any name and any data: the default where no Protocol is given. */
 export interface AnyProtocol extends Protocol {}
 
+/** Asks are the calls of the server, Streams what it answers with a stream; none where a Protocol has no such member. */
+export type Asks<P extends Protocol> = NonNullable<P['asks']>;
+export type Streams<P extends Protocol> = NonNullable<P['streams']>;
+
 /** Message is one message of the server as it came, members that this client doesn't know included. */
 export interface Message {
   readonly type: string;
   readonly data?: unknown;
+  /** The room, and the position in it, of a message of a room that keeps history. */
+  readonly room?: string;
+  readonly pos?: string;
 }
 
 /** CloseInfo tells a `close` callback what ended, and what happens next. */
@@ -46,26 +60,52 @@ export interface CloseInfo {
   readonly delay: number;
 }
 
+/** OpenInfo tells an `open` callback what the connection is. */
+export interface OpenInfo {
+  /** Whether the session of the last connection goes on: nothing was lost. Always false at the plain level. */
+  readonly resumed: boolean;
+}
+
+/**
+ * GapInfo tells a `gap` callback what is missing: `dropped` messages of a type, by the policy that the server has for
+ * slow clients, or messages of a room that its history doesn't have any more, so that the page must load anew what it
+ * shows of the room.
+ */
+export interface GapInfo {
+  readonly type?: string;
+  readonly dropped?: number;
+  readonly room?: string;
+}
+
 /** LocalEvents are made by the client itself. A message of the server with one of these types reaches nobody. */
 export interface LocalEvents {
   /** The connection is open, what was queued has been written. */
-  open: null;
+  open: OpenInfo | null;
   /**
    * The connection was lost, or the first attempt to connect failed: told once, not for each attempt that fails after
    * it, and once more when there are to be no more attempts.
    */
   close: CloseInfo | null;
-  /** Something went wrong that no promise tells: queued messages were dropped, the url function or the WebSocket class threw. */
+  /**
+   * Something went wrong that no promise tells: queued messages were dropped (`timeout`, `too_big`, `unavailable`);
+   * messages were written and the session was lost, so that they may or may not have been handled (`unavailable`): as many
+   * as the server hadn't acknowledged, which it does when it has received a message, not when it has handled it; the url or
+   * token function or the WebSocket class threw.
+   */
   error: WsError;
+  /** Messages of the server are missing. */
+  gap: GapInfo;
 }
 
 /** ClientEvents are the local events of a Client. */
 export interface ClientEvents extends LocalEvents {
+  open: OpenInfo;
   close: CloseInfo;
 }
 
 /** TemplateEvents are the local events of a SimpleSocketHandler, whose callbacks get null, as they always did. */
 export interface TemplateEvents extends LocalEvents {
+  open: null;
   close: null;
 }
 
@@ -90,9 +130,18 @@ export type Address = string | URL;
 
 /** Options of a client. What is left out or undefined has the default given. */
 export interface Options {
-  /** Speak the plain level of the protocol: `{type, data}` messages and calls. Required by Client for now. */
+  /**
+   * Speak the plain level of the protocol, `{type, data}` messages and calls, which servers of other makes understand;
+   * false: wsctl.v1, where nothing is lost with a connection.
+   */
   plain?: boolean;
-  /** Subprotocols to offer; none. */
+  /**
+   * The credential, or a function that is asked for it on every dial, and before it expires. It goes to the server in the
+   * first message, never into a URL. A function that throws, or takes too long, is a failed attempt. Not used at the
+   * plain level, where a page's credential is its cookie.
+   */
+  token?: string | (() => string | undefined | Promise<string | undefined>);
+  /** Further subprotocols to offer; none. */
   protocols?: string | string[];
   /** Connect again after a loss; true. */
   reconnect?: boolean;
@@ -106,10 +155,12 @@ export interface Options {
   maxAttempts?: number;
   /** A connection that was open for so long, ms, counts as good: delays begin anew; 5000. */
   stableAfter?: number;
-  /** Limit for one attempt, the url function included, ms; 10000. */
+  /** Limit for one attempt, url and token function included, until the connection is open, ms; 10000. */
   connectTimeout?: number;
   /** Limit for a call that sets none, ms, the time in the queue included; 10000. Infinity: none. */
   callTimeout?: number;
+  /** How long to wait for a sign of life of a server where there is doubt (after sleep, a change of network), ms; 4000. */
+  probeTimeout?: number;
   /** How many messages and calls may wait for a connection; 256. */
   maxQueue?: number;
   /**
@@ -158,5 +209,23 @@ export interface CallOptions {
   /** Limit in ms, the time in the queue included; Options.callTimeout. Infinity: none. */
   timeout?: number;
   /** Rejects the call (`canceled`, with the signal's reason as data) and tells the server to stop. */
+  signal?: AbortSignal;
+}
+
+/** StreamOptions are the options of `stream`. U: item of the client's stream. */
+export interface StreamOptions<U = unknown> {
+  /** What the client streams to the method. It is taken as the server asks for it. */
+  source?: Iterable<U> | AsyncIterable<U>;
+  /** Ends the stream (`canceled`, with the signal's reason as data) and tells the server to stop. */
+  signal?: AbortSignal;
+}
+
+/** UploadOptions are the options of `upload`. T: argument of the method beside the stream. */
+export interface UploadOptions<T = unknown> {
+  /** The argument of the method beside the stream. */
+  data?: T;
+  /** Limit in ms for the whole of it; none. */
+  timeout?: number;
+  /** Ends it (`canceled`, with the signal's reason as data) and tells the server to stop. */
   signal?: AbortSignal;
 }

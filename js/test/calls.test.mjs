@@ -71,7 +71,6 @@ test('call rejects with what send throws', async () => {
   assert.ok((await outcome(client.call(''))) instanceof TypeError);
   assert.ok((await outcome(client.call('$a'))) instanceof TypeError);
   assert.ok((await outcome(client.call('a', 1n))) instanceof TypeError);
-  assert.ok((await outcome(client.call('a', () => 1))) instanceof TypeError);
   client.send('full');
   assert.equal((await outcome(client.call('a'))).code, 'too_many');
   client.close();
@@ -128,7 +127,7 @@ test('an ended call leaves nothing behind', async (t) => {
   const call = client.call('a', 1, { signal: control.signal });
   last().message({ type: '$reply', id: 1 });
   await outcome(call);
-  assert.equal(clear.mock.callCount(), 1);
+  assert.ok(clear.mock.calls.some(({ arguments: [timer] }) => timer));
   assert.equal(remove.mock.callCount(), 1);
   assert.ok(forget.mock.calls.some(({ arguments: [id], result }) => id === 1 && result));
   control.abort();
@@ -252,6 +251,7 @@ test('a callback of error may call again', async () => {
   tick(60_001);
   const now = client.call('now');
   last().accept();
+  await settle();
   assert.deepEqual(last().sent, [{ type: 'now', id: 1 }, { type: 'again', id: 2 }]);
   last().message({ type: '$reply', id: 1, data: 'n' });
   last().message({ type: '$reply', id: 2, data: 'a' });

@@ -52,11 +52,26 @@ export const dice = { value: 0.5 };
 export const warnings = [];
 
 export function setup() {
-  mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1e12 });
   mock.method(Math, 'random', () => dice.value);
   mock.method(console, 'warn', (...args) => warnings.push(args));
   FakeWebSocket.all.length = warnings.length = 0;
   dice.value = 0.5;
+}
+
+// What timers threw, of a test that is catching: a mock timer that throws would be called again.
+export const thrown = [];
+
+export function catching() {
+  const { setTimeout } = globalThis;
+  thrown.length = 0;
+  globalThis.setTimeout = (fn, ms) => setTimeout(() => {
+    try {
+      fn();
+    } catch (error) {
+      thrown.push(error);
+    }
+  }, ms);
 }
 
 export function teardown() {
@@ -91,4 +106,52 @@ export function log(client) {
   client.on('close', (data) => told.push(['close', data]));
   client.on('error', (data) => told.push(['error', data]));
   return told;
+}
+
+// From here on: the far end of wsctl.v1, which does nothing by itself.
+
+// The terms of a $welcome, unless a test says otherwise.
+export const terms = {
+  session: 's1', resumed: false, received: 0, ping: 25_000, timeout: 10_000, max: 1 << 20, ack: 64, window: 8, schema: 'x',
+};
+
+// welcome takes the last dial, up to its $welcome. resume does so with the old session, of which the server has received.
+export function welcome(data) {
+  if (last().readyState === 0) last().accept();
+  last().message({ type: '$welcome', data: { ...terms, ...data } });
+  return last();
+}
+export const resume = (received, data) => welcome({ resumed: true, received, ...data });
+
+// redial loses the connection, and has the client dial again at once.
+export function redial(client, code) {
+  last().drop(code);
+  client.connect();
+  return last();
+}
+
+// What a socket has sent: the counted messages, and the data of those of one type.
+const uncounted = new Set(['$hello', '$welcome', '$ping', '$pong', '$ack', '$goaway']);
+export const counted = (ws = last()) => ws.sent.filter(({ type }) => !uncounted.has(type));
+export const types = (ws = last()) => counted(ws).map(({ type }) => type);
+export const sent = (type, ws = last()) => ws.sent.filter((message) => message.type === type).map(({ data }) => data);
+
+// sleep lets time pass without timers: the machine is suspended.
+export const sleep = (ms) => mock.timers.setTime(Date.now() + ms);
+
+// page stands for window and document, where there are none. What is told to the document passes the window first.
+export function page() {
+  const window = new EventTarget();
+  const fire = (type, members) => {
+    const event = () => Object.assign(new Event(type), members);
+    window.dispatchEvent(event());
+    if (/^[vr]/.test(type)) document.dispatchEvent(event());
+  };
+  globalThis.addEventListener = window.addEventListener.bind(window);
+  globalThis.document = Object.assign(new EventTarget(), { hidden: false, baseURI: 'http://page/' });
+  const gone = () => {
+    delete globalThis.addEventListener;
+    delete globalThis.document;
+  };
+  return { fire, gone };
 }

@@ -114,7 +114,7 @@ test('a page put aside closes with 4001, and comes back with pageshow', async ()
   assert.equal(dials(), 2);
   FakeWebSocket.all[0].drop(1006); // the old socket's end is told after the page came back
   last().accept();
-  assert.deepEqual(told.slice(1), [['open', null]]);
+  assert.deepEqual(told.slice(1), [['open', { resumed: false }]]);
 });
 
 test('a page put aside while connecting gives that up, too', () => {
@@ -156,7 +156,7 @@ test('a closed client leaves no listener behind', (t) => {
     again();
     last().accept();
   }
-  assert.equal(signals.length, 5, 'one each, also after reconnects');
+  assert.equal(signals.length, 6, 'one each, also after reconnects');
   assert.ok(signals.every((signal) => !signal.aborted));
   client.close();
   assert.ok(signals.every((signal) => signal.aborted));

@@ -45,7 +45,7 @@ test('the constructor dials at once', () => {
   assert.equal(dials(), 1);
 });
 
-test('open tells null, close tells what happened and what is next', () => {
+test('open tells that it is new, close tells what happened and what is next', () => {
   const client = make();
   const told = log(client);
   last().accept();
@@ -54,7 +54,7 @@ test('open tells null, close tells what happened and what is next', () => {
   last().drop();
   client.close();
   assert.deepEqual(told, [
-    ['open', null],
+    ['open', { resumed: false }],
     ['close', { code: 1011, reason: 'oops', opened: true, reconnect: true, delay: 600 }],
     ['close', { code: 1000, reason: '', opened: false, reconnect: false, delay: 0 }],
   ]);

@@ -82,5 +82,6 @@ test('SimpleSocketHandler: null for open and close, options as those of Client',
   last().drop(1006);
   assert.equal(ws.state, 'closed');
   assert.deepEqual(told.map((t) => t.slice(0, 2)), [['open', null], ['a', { code: 1 }], ['close', null]]);
-  assert.throws(() => new SimpleSocketHandler('ws://host/ws', { WebSocket: FakeWebSocket, plain: false }), /plain/);
+  new SimpleSocketHandler('ws://host/ws', { WebSocket: FakeWebSocket, plain: false });
+  assert.deepEqual(last().protocols, ['wsctl.v1'], 'v1 where told so');
 });

@@ -1,6 +1,7 @@
 // Compiled, never run: `js/types.sh`. Every line under an @ts-expect-error must be an error, all others none.
 import { Client, MessageTypes, SimpleSocketHandler, WsError } from '../dist/wsctl.js';
-import type { CloseInfo, ErrorCode, Message, Options, Protocol, State } from '../dist/wsctl.js';
+import { Client as Core } from '../dist/wsctl.core.js';
+import type { CloseInfo, ErrorCode, GapInfo, Message, OpenInfo, Options, Protocol, Room, State } from '../dist/wsctl.js';
 
 interface Line {
   room: string;
@@ -15,7 +16,13 @@ interface Events {
 interface Chat {
   events: Events;
   messages: { say: Line; bye: undefined; maybe: Line | undefined };
-  calls: { add: { req: [number, number]; res: number }; now: { req: undefined; res: string } };
+  calls: {
+    add: { req: [number, number]; res: number };
+    now: { req: undefined; res: string };
+    sum: { req: undefined; res: number; up: number };
+  };
+  streams: { count: { req: number; item: number }; double: { req: undefined; item: number; up: number } };
+  asks: { confirm: { req: string; res: boolean } };
 }
 
 const chat = new Client<Chat>('/ws', { plain: true });
@@ -43,10 +50,12 @@ chat.on('count', (n: string) => n);
 chat.on('count', () => {}, { often: true });
 
 // Local events.
-chat.on('open', (data) => {
-  const none: null = data;
-  void none;
+chat.on('open', (info) => {
+  const { resumed }: OpenInfo = info;
+  const b: boolean = resumed;
+  void b;
 });
+chat.on('gap', ({ type, dropped, room }: GapInfo) => void [type, dropped, room]);
 chat.on('close', (info) => {
   const { code, reason, opened, reconnect, delay }: CloseInfo = info;
   const n: number = code + delay;
@@ -65,7 +74,7 @@ chat.on('error', (error) => {
 // @ts-expect-error wrong data
 chat.on('close', (data: string) => data);
 // @ts-expect-error open has no message
-chat.on('open', (data: null, message: Message) => message);
+chat.on('open', (data: OpenInfo, message: Message) => message);
 
 // Messages.
 chat.send('say', { room: 'go', text: 'hi' }).send('bye').send('maybe').send('maybe', { room: '', text: '' });
@@ -99,6 +108,53 @@ chat.call('sub', [1, 2]);
 // @ts-expect-error a message sent as a call
 chat.call('say', { room: 'go', text: 'hi' });
 
+// Streams and uploads.
+for await (const n of chat.stream('count', 10)) n.toFixed();
+const doubled: AsyncIterableIterator<number> = chat.stream('double', undefined, { source: [1, 2], signal: new AbortController().signal });
+void doubled;
+const total: Promise<number> = chat.upload('sum', [1, 2, 3]);
+void total, chat.upload('sum', (async function* () { yield 1; })(), { timeout: 100 });
+// @ts-expect-error no such stream
+chat.stream('add', [1, 2]);
+// @ts-expect-error wrong argument
+chat.stream('count', '10');
+// @ts-expect-error argument is missing
+chat.stream('count');
+// @ts-expect-error wrong items
+chat.stream('double', undefined, { source: ['1'] });
+// @ts-expect-error wrong items
+chat.upload('sum', ['1']);
+// @ts-expect-error takes no stream
+chat.upload('add', [1]);
+
+// Calls of the server.
+chat.handle('confirm', (text) => text.length > 1);
+chat.handle('confirm', async (text: string) => text === 'x');
+// @ts-expect-error wrong answer
+chat.handle('confirm', () => 1);
+// @ts-expect-error no such call
+chat.handle('say', () => true);
+
+// Rooms.
+const go: Room<Chat> = chat.room('go');
+go.on('said', (line) => line.text);
+go.on('gap', ({ room }) => room);
+go.send('say', { text: 'hi' });
+const position: string | undefined = go.position;
+void position;
+// @ts-expect-error the room is there already
+go.send('say', { room: 'go', txt: 'hi' });
+// @ts-expect-error no such event
+go.on('open', () => {});
+
+// The core has neither.
+const core = new Core<Chat>('/ws');
+core.send('bye').handle;
+// @ts-expect-error no streams in the core
+core.stream('count', 1);
+// @ts-expect-error no rooms in the core
+core.room('go');
+
 // The rest of the client.
 const state: State = chat.state;
 void state;
@@ -120,6 +176,8 @@ any.on('anything', (data) => data.whatever.there.is);
 any.bind('hello_world', (text: string) => text).send('a').send('b', { c: 1 });
 const whatever: number = await any.call('x', 1);
 void whatever;
+for await (const item of any.stream('s', 1)) item.anything;
+any.handle('ask', (data) => data.goes), await any.upload('u', [1], { data: 2 });
 // @ts-expect-error close stays close
 any.on('close', (data: string) => data);
 
@@ -144,7 +202,7 @@ new SimpleSocketHandler<Chat>('/ws').send('hello', '');
 // Options.
 const options: Options = {
   plain: true, protocols: ['a'], reconnect: true, minDelay: 1, maxDelay: 2, factor: 2, maxAttempts: 3, stableAfter: 4,
-  connectTimeout: 5, callTimeout: 6, maxQueue: 7, queueTtl: 8, WebSocket, autoConnect: false,
+  connectTimeout: 5, callTimeout: 6, probeTimeout: 7, token: async () => undefined, maxQueue: 7, queueTtl: 8, WebSocket, autoConnect: false,
   shouldRetry: (code, reason, planned) => planned && code !== 4000 && reason !== 'x',
 };
 new Client(async () => '/ws?token=1', options);

@@ -1,0 +1,462 @@
+// The connection to the server, which comes back, and the session that outlives it. Closures in place of a class: what is
+// in here is nobody else's, and takes a fifth less in the bundle.
+import { WsError, guard, later, rethrow } from './errors.ts';
+import { compose, size } from './message.ts';
+import type { Address, CallOptions, Options, State, WebSocketClass } from './types.ts';
+
+// Outgoing is one message that is written, and kept until it is acknowledged, or waits for that.
+export interface Outgoing {
+  _text: string;
+  _until?: number; // when it has waited too long; undefined: it belongs to a call of this session, and means nothing in the next
+  _fail?: Call['_fail'];
+}
+
+// Call is one of ours that has no end yet. _item and _more are of its streams.
+export interface Call extends Outgoing {
+  _id: number;
+  _end: (error?: unknown, result?: any) => void;
+  _fail: (code: string, data?: unknown) => void;
+  _stop: (code: string, data?: unknown) => void;
+  _item?: (data: any) => void;
+  _more?: (n: number) => void;
+}
+
+// Hooks is what a link needs of its client. The last three are of the bundle with streams and rooms: control messages
+// that aren't known here, what to remember of a message, and what $hello says of it.
+export interface Hooks {
+  _handler(type: string): ((data: any) => unknown) | undefined;
+  _emit(type: string, ...args: unknown[]): boolean;
+  _control?(type: string, data: any, call?: Call): void;
+  _delivered?(message: any): void;
+  _rooms?(): unknown;
+}
+
+export interface Link {
+  _state(): State;
+  _window(): number; // first credit of a stream
+  _connect(): void;
+  _close(code: number, reason: string): void;
+  _send(text: string, volatile?: boolean): void;
+  _tie(id: number, type: string, data?: unknown): void; // sends a message of a call, if that has no end yet
+  _call(type: string, data: unknown, options?: CallOptions, call?: Call): Promise<any>; // what it is about is in call, too
+}
+
+// What the server says first. At the plain level it says nothing.
+interface Welcome {
+  session?: string;
+  resumed?: boolean;
+  received?: number;
+  ping?: number;
+  timeout?: number;
+  max?: number;
+  ack?: number;
+  window?: number;
+  expires?: number;
+}
+
+// Codes that are final: normal, errors that a retry repeats, the client's fault. All others are tried again, 4401 and
+// 4409 once.
+const final = /^(10(0[0237-9]|10)|44(?!0[189]|29))/;
+
+const local = /^(open|close|error|gap)$/;
+
+// Older browsers take neither http(s), nor relative URLs, nor fragments.
+const resolve = (url: Address): string => {
+  const { href } = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+  const address = href.replace(/^http/, 'ws').replace(/#.*/, '');
+  if (!/^wss?:/.test(address)) throw SyntaxError('not a WebSocket URL: ' + url);
+  return address;
+};
+
+export const link = (
+  hooks: Hooks,
+  url: Address | (() => Address | Promise<Address>),
+  {
+    plain, token, protocols = [], shouldRetry, reconnect = true, minDelay = 1000, maxDelay = 20_000, factor = 2,
+    maxAttempts = Infinity, stableAfter = 5000, connectTimeout = 10_000, callTimeout = 10_000, probeTimeout = 4000,
+    maxQueue = 256, queueTtl = 60_000, WebSocket = globalThis.WebSocket,
+  }: Options,
+): Link => {
+  let state: State = 'idle';
+  let ws: InstanceType<WebSocketClass> | undefined; // undefined once given up: what comes late from it is nobody's
+  let timer: ReturnType<typeof setTimeout> | undefined; // of the state: limit of connecting, of silence, next attempt
+  let silence: number | undefined; // that is too long; none: no limit
+  let due = 0; // when it is; for an attempt, when it has had time enough for a hint to begin a new one
+  let pinged = 0; // when we have last asked for a sign of life
+  let eager = 0; // until when a loss is answered at once, after a hint
+  let renewal: typeof timer; // of the credential
+  let ears: AbortController | undefined; // ends the listeners on the page
+  let stable = Infinity; // when the connection has proved to be good
+  let tries = 0; // attempts since the last good connection
+  let told = false; // `close` was told, and no `open` since
+  let away: { min?: number; max?: number } | undefined; // of $goaway
+  let refused: Record<number, boolean> = {}; // codes that allow one more attempt, and had it
+
+  // The session. The log has the messages that are numbered and not acknowledged, then those that wait.
+  let welcome: Welcome = {};
+  let session: string | undefined; // undefined: none that can be resumed
+  let dials = 0;
+  let calls = new Map<number, Call>(); // written, without an end
+  let lastId = 0;
+  let log: Outgoing[] = [];
+  let numbered = 0; // how many of the log are
+  let base = 0; // messages acknowledged by the server
+  let received = 0; // messages of the server
+  let acked = 0; // how many of them it knows that we have
+  let owed = 0; // size of the others
+
+  if (!WebSocket) throw Error('wsctl: no WebSocket here');
+  if (typeof url !== 'function') url = resolve(url);
+
+  // One attempt. Every way to a connection leads through here.
+  const dial = async () => {
+    state = 'connecting';
+    due = Date.now() + probeTimeout;
+    expire();
+    const mine = after(connectTimeout, () => lost(4408, 'timeout'));
+    try {
+      let address = url;
+      let secret = token;
+      if (typeof address === 'function') address = resolve(await address());
+      if (typeof secret === 'function') secret = await secret();
+      if (mine !== timer) return; // given up in the meantime
+      const socket = (ws = new WebSocket(
+        address as string, plain ? protocols : ['wsctl.v1'].concat(protocols),
+      ));
+      socket.onopen = () => {
+        if (socket !== ws) return;
+        if (plain) return opened(false);
+        const known = session && (acked = received);
+        raw('$hello', { session, received: known, try: ++dials, rooms: hooks._rooms?.(), token: secret });
+      };
+      socket.onmessage = ({ data }) => socket === ws && receive('' + data);
+      // Where a handshake fails, Node 22 has no close event, and Deno's has code 0. An error of an open connection is
+      // followed by its close, which knows more.
+      socket.onerror = socket.onclose = ({ code, reason = '' }) => {
+        if (socket !== ws || (code === undefined && state === 'open')) return;
+        ws = undefined;
+        lost(code || 1006, reason);
+      };
+    } catch (error) {
+      await 0; // whoever has just called the constructor has bound its callbacks now
+      if (mine !== timer) return;
+      lost(1006, `${error}`);
+      fail('unavailable', `${error}`, error);
+    }
+  };
+
+  const opened = (resumed: boolean) => {
+    state = 'open';
+    stable = Date.now() + stableAfter;
+    told = false;
+    watch();
+    expire();
+    drop('too_big', (out, i) => i >= numbered && big(out));
+    flush();
+    hooks._emit('open', { resumed });
+  };
+
+  // Control messages that belong to the connection; all others are counted. Without a prototype: a type may be anything.
+  const controls: Record<string, (data: any) => unknown> = {
+    __proto__: null as any,
+    $welcome(data) {
+      if (state !== 'connecting') return;
+      welcome = data ?? {};
+      const { session: id, resumed, received, ping, timeout, ack, expires } = welcome;
+      const same = !!(resumed && id) && id === session;
+      if (same ? refuted(received!, 0) : forget()) return;
+      if (!same && ack) {
+        session = id;
+        raw('$ack', 0);
+      }
+      for (let i = 0; i < numbered; ) ws!.send(log[i++]._text);
+      silence = ping && timeout && ping + timeout;
+      renew(expires);
+      opened(same);
+    },
+    $ping() {
+      acknowledge();
+      raw('$pong');
+    },
+    $pong() {},
+    $ack: (n) => refuted(n) || flush(),
+    $goaway: (data) => (away = data?.min >= 0 && data.max >= data.min ? data : {}),
+  };
+
+  // The server says that it has n messages of the session. If it can't, the session can't go on.
+  const refuted = (n: number, least = -Infinity) => {
+    const more = n - base;
+    if (!(Number.isInteger(n) && more >= least && more <= numbered)) {
+      session = undefined;
+      lost(4400, 'bad count', true);
+      return true;
+    }
+    if (more > 0) {
+      log.splice(0, more);
+      numbered -= more;
+      base = n;
+    }
+  };
+
+  // Tells the server what has come.
+  const acknowledge = () => {
+    if (state === 'open' && acked < received) raw('$ack', (acked = received));
+    owed = 0;
+  };
+
+  const receive = (text: string) => {
+    let message: any;
+    try {
+      message = JSON.parse(text);
+    } catch {}
+    let { type, id, data } = message ?? {};
+    if (typeof type !== 'string') type = 'error'; // as little of a message as one of that type
+    const control = !plain && controls[type];
+    if (state === 'open' && !away) watch();
+    if (control) return control(data);
+    if (state !== 'open') return; // the server hasn't said $welcome
+    if (session) {
+      if (acked === received++) later(1000, acknowledge);
+      owed += text.length;
+      if (owed > 2e4 || received - acked >= welcome.ack!) acknowledge();
+    }
+    const call = calls.get(id);
+    if (local.test(type)) console.warn('wsctl: ignored', text);
+    else if (type === '$reply') call?._end(undefined, data);
+    else if (type === '$error') call?._end(new WsError(data?.code, data?.message, data?.data));
+    else if (type === '$gap') hooks._emit('gap', data ?? {});
+    else if (type[0] === '$') hooks._control?.(type, data, call);
+    else if (id === undefined || plain) {
+      hooks._emit(type, data, message);
+      hooks._delivered?.(message);
+    } else if (Number.isSafeInteger(id) && id > 0) asked(type, id, data);
+  };
+
+  const asked = async (type: string, id: number, data: unknown) => {
+    const mine = calls; // of this session
+    const answer = (type: string, data: unknown) => mine === calls && tie(id, type, data);
+    try {
+      const fn = hooks._handler(type);
+      if (!fn) throw new WsError('not_found');
+      answer('$reply', await fn(data));
+    } catch (error) {
+      const { code, message, data } = error instanceof WsError ? error : new WsError();
+      answer('$error', { code, message, data });
+      if (code === 'internal') rethrow(error);
+    }
+  };
+
+  // Asks for a fresh credential before the old one ends. One that can't be had is asked for again, at the latest by the
+  // dial after a 4401.
+  const renew = (expires?: number) => {
+    clearTimeout(renewal);
+    if (expires && typeof token === 'function') renewal = later(Math.max(1000, expires * 0.8), async () => {
+      const mine = ws;
+      try {
+        const fresh = await token();
+        if (mine === ws) renew((await call('$auth', { token: fresh }))?.expires);
+      } catch (error) {
+        if (mine !== ws) return;
+        renew(expires / 5);
+        fail('unauthenticated', `${error}`, error);
+      }
+    });
+  };
+
+  // A connection or an attempt came to an end that nobody asked for.
+  const lost = (code: number, reason: string, retry?: boolean) => {
+    if (Date.now() >= stable) {
+      tries = 0;
+      refused = {};
+    }
+    retry ??= !final.test(code as any) && !refused[code];
+    let delay = 0;
+    if (code === 4409) session = undefined;
+    if (retry && (code === 4401 || code === 4409)) refused[code] = true;
+    else if (!away && Date.now() < eager) eager = 0;
+    else {
+      const { min = 100, max = 100 + Math.min(maxDelay, minDelay * factor ** tries) } = away ?? {};
+      delay = +min + Math.random() * (max - min) || 100; // 0 × Infinity is NaN, which would be no delay
+    }
+    if (!reconnect || tries++ >= maxAttempts) retry = false;
+    else if (shouldRetry) retry = guard(shouldRetry, code, reason, retry) ?? retry;
+    if (state !== 'closed') over(code, reason, retry ? delay : undefined); // shouldRetry may have closed it
+  };
+
+  // Gives the connection up, without waiting for it: a dead one takes a minute to close. Without a delay for good, and
+  // with it the session.
+  const over = (code: number, reason: string, delay?: number, asked?: boolean) => {
+    const opened = state === 'open';
+    const reconnect = delay !== undefined;
+    ws?.close(code, reason); // may throw, when nothing has changed yet
+    ws = away = undefined;
+    stable = Infinity;
+    state = reconnect ? 'waiting' : 'closed';
+    after(delay, reconnect && dial);
+    renew();
+    if (!reconnect) ears = ears?.abort() as undefined;
+    if (asked) log.splice(0, numbered); // these are on their way, before the close
+    if (!reconnect || !session) forget(code === 4401 ? 'unauthenticated' : undefined, !reconnect);
+    // Attempts that fail while the page knows that there is no connection are no news, until the last.
+    const known = told && reconnect;
+    told = reconnect; // first: a callback may close, or connect
+    if (!known) hooks._emit('close', { code, reason, opened, reconnect, delay: delay ?? 0 });
+  };
+
+  // The session is over: of what was written nobody knows whether it was handled, and nothing that belongs to it has a
+  // meaning in another.
+  const forget = (code = 'unavailable', all?: boolean) => {
+    const ended = calls;
+    const unknown = numbered;
+    session = undefined;
+    numbered = base = received = acked = 0;
+    calls = new Map();
+    ended.forEach((call) => call._fail(code));
+    drop(code, ({ _until }, i) => all || i < unknown || !_until);
+  };
+
+  // Takes messages from the log. Calls know by themselves, of others an event tells how many they were: later, when
+  // whatever is being done is done.
+  const drop = (code: string, gone: (out: Outgoing, i: number) => unknown) => {
+    let dropped = 0;
+    log = log.filter((out, i) => {
+      if (!gone(out, i)) return true;
+      if (out._fail) out._fail(code);
+      else if (out._until) dropped++;
+    });
+    if (dropped) queueMicrotask(() => fail(code, dropped + ' messages lost', { dropped }));
+  };
+
+  const until = () => Date.now() + queueTtl;
+
+  const expire = () => drop('timeout', ({ _until }, i) => i >= numbered && _until! < Date.now());
+
+  // Sets the timer of the state, or none, in place of the last one.
+  const after = (ms?: number, fn?: (() => void) | false | 0) => {
+    clearTimeout(timer);
+    return (timer = fn ? later(ms!, fn) : undefined);
+  };
+
+  // Waits for a sign of life. A timer that is late has slept, and the messages with it: then there is a second chance.
+  const watch = (ms = silence) => {
+    due = Date.now() + ms!;
+    after(ms, ms && (() => (Date.now() > due + 1500 ? probe() : lost(4408, 'timeout'))));
+  };
+
+  const probe = () => {
+    raw('$ping');
+    pinged = Date.now();
+    watch(probeTimeout);
+  };
+
+  // A hint: what didn't work may work now, and what has worked may be dead. Delays begin anew.
+  const hint = () => {
+    const now = Date.now();
+    tries = 0;
+    if (state === 'open') {
+      // Not where silence or the server is about to end it anyway. The server answers one a second; what comes until then is an answer, too.
+      if (!plain && !away && !(due >= now && due <= now + probeTimeout)) now > pinged + 1000 ? probe() : after(1000, probe);
+    } else if (state === 'connecting') {
+      if (now > due) over(4408, '', 0);
+    } else {
+      if (!ears) {
+        ears = new AbortController();
+        for (const type of ['online', 'offline', 'pageshow', 'pagehide', 'visibilitychange', 'resume']) {
+          (/^[vr]/.test(type) ? globalThis.document : globalThis)?.addEventListener?.(type, ear, { signal: ears.signal });
+        }
+      }
+      dial();
+    }
+  };
+
+  // Page and network give hints. Workers and servers have fewer of these events, or none.
+  const ear = ({ type, persisted }: Event & { persisted?: boolean }) => {
+    if (persisted === false) return; // pageshow of a new page, pagehide of one that won't come back
+    if (type[0] === 'v' && document.hidden) return;
+    eager = Date.now() + 5000;
+    if (type === 'pagehide') {
+      // Put aside with an open connection, the page would leave the server in the dark.
+      if (ws) over(4001, 'page put aside', Infinity);
+    } else if (type !== 'offline' || state === 'open') hint();
+  };
+
+  // Writes what belongs to the connection, and is neither counted nor kept.
+  const raw = (type: string, data?: unknown) => ws!.send(compose(type, data));
+
+  const tie = (id: number, type: string, data?: unknown) => put({ _text: compose(type, data, id) });
+
+  const big = ({ _text }: Outgoing) => size(_text) > welcome.max!;
+
+  // A socket that is closing would swallow a message, a server that is going away not read it. A server that acknowledges
+  // nothing gets no more.
+  const writable = () => state === 'open' && ws?.readyState === 1 && !away && numbered < 5000;
+
+  const put = (out: Outgoing, volatile?: boolean) => {
+    if (!writable()) {
+      if (volatile) return;
+      if (state === 'closed') throw new WsError('unavailable');
+      if (out._until) {
+        if (log[numbered]?._until! < Date.now()) expire();
+        if (log.length - numbered >= maxQueue) throw new WsError('too_many');
+      }
+    }
+    if (big(out)) throw new WsError('too_big');
+    log.push(out);
+    flush();
+  };
+
+  const flush = () => {
+    for (let out; (out = log[numbered]) && writable(); ) {
+      if (out._fail) calls.set((out as Call)._id, out as Call);
+      if (session) numbered++;
+      else log.shift();
+      ws!.send(out._text);
+    }
+  };
+
+  const call = (
+    type: string, data: unknown, { timeout = callTimeout, signal }: CallOptions = {}, call = {} as Call,
+  ): Promise<any> => new Promise((done, reject) => {
+    const id = (call._id = ++lastId);
+    let limit: typeof timer;
+    call._text = compose(type, data, id);
+    call._until = until();
+    call._end = (error, result) => {
+      clearTimeout(limit);
+      signal?.removeEventListener('abort', abort);
+      calls.delete(id);
+      error ? reject(error) : done(result);
+    };
+    call._fail = (code, data) => call._end(new WsError(code, `${type}: ${code}`, data));
+    call._stop = (code, data) => {
+      if (calls.has(id)) tie(id, '$cancel');
+      else log = log.filter((out) => out !== call);
+      call._fail(code, data);
+    };
+    const abort = () => call._stop('canceled', signal!.reason);
+    if (signal?.aborted) return abort();
+    put(call);
+    limit = later(timeout, () => call._stop('timeout'));
+    signal?.addEventListener('abort', abort);
+  });
+
+  const fail = (code: string, message: string, data: unknown) => {
+    const error = new WsError(code, message, data);
+    if (!hooks._emit('error', error)) console.warn(error);
+  };
+
+  return {
+    _state: () => state,
+    _window: () => welcome.window!,
+    _connect() {
+      refused = {};
+      hint();
+    },
+    _close(code, reason) {
+      if (state !== 'closed') over(code, reason, undefined, true);
+    },
+    _send: (text, volatile) => put({ _text: text, _until: until() }, volatile),
+    _tie: (id, ...args) => calls.has(id) && tie(id, ...args),
+    _call: call,
+  };
+};
