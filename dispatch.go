@@ -52,6 +52,14 @@ type dataType struct {
 	validate bool          // typ or *typ has Validate
 }
 
+// goType is the type that d was made of.
+func (d *dataType) goType() reflect.Type {
+	if d.absent.IsValid() {
+		return d.absent.Type()
+	}
+	return d.typ
+}
+
 // Kinds of a Route.
 const (
 	routeCall    = "call"    // has a result

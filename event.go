@@ -1,5 +1,10 @@
 package wsctl
 
+import (
+	"reflect"
+	"runtime"
+)
+
 // Event is a message type of the server, with the type of its data. Declare it once, as a variable, and list it in
 // Options.Events. Its methods may be called from any goroutine, but for those that set a policy.
 //
@@ -7,6 +12,7 @@ package wsctl
 // with [CloseSlow]. What is dropped is counted in Stats.Dropped, and a client of wsctl.v1 is told by a $gap in its place.
 type Event[T any] struct {
 	typ    string
+	pc     uintptr // of NewEvent's caller
 	policy policy
 	key    func(T) string
 }
@@ -17,7 +23,14 @@ func NewEvent[T any](typ string) *Event[T] {
 	if fault := eventFault(typ); fault != "" {
 		panic("wsctl: NewEvent: " + fault)
 	}
-	return &Event[T]{typ: typ}
+	return &Event[T]{typ: typ, pc: callerPC()}
+}
+
+// callerPC is where NewEvent or NewRequest, which calls it, is called: WriteTypes finds the doc comment there.
+func callerPC() uintptr {
+	var pc [1]uintptr
+	runtime.Callers(3, pc[:])
+	return pc[0]
 }
 
 // eventFault says why typ can't be an event's; empty if it can.
@@ -69,7 +82,9 @@ func (e *Event[T]) Send(to Target, v T) error {
 	return to.sendMarked(v, m)
 }
 
-func (e *Event[T]) declaration() {}
+func (e *Event[T]) declaration() declared {
+	return declared{typ: e.typ, pc: e.pc, data: reflect.TypeFor[T]()}
+}
 
 // Target is what an [Event] goes to: a *[Socket] or a [Room].
 type Target interface {
@@ -81,4 +96,12 @@ type Target interface {
 }
 
 // Declaration is an *[Event] or a *[Request].
-type Declaration interface{ declaration() }
+type Declaration interface{ declaration() declared }
+
+// declared is what a Declaration declares.
+type declared struct {
+	typ    string
+	pc     uintptr
+	data   reflect.Type
+	answer reflect.Type // nil: an Event
+}

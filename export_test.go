@@ -3,6 +3,10 @@ package wsctl
 import (
 	"bytes"
 	"context"
+	"go/token"
+	"reflect"
+	"runtime"
+	"strings"
 )
 
 // HandleBytes scans a message, calls its method and appends the answer, without a connection: what a message costs but for
@@ -48,3 +52,32 @@ func (h *Handler) Rouse() {
 		}
 	}
 }
+
+// testDocs saves TypeScript from reading the files again.
+var testDocs = newSourceDocs()
+
+// TypeScript returns what WriteTypes makes of a Go type, and the declarations that it needs. It isn't for several goroutines.
+func TypeScript(typ reflect.Type) (expr, declarations string, err error) {
+	t := newTypeWriter(testDocs)
+	pc, _, _, _ := runtime.Caller(1)
+	t.docs.learnFunc(pc)
+	p := protocol{}
+	p.add("events", "x", protocolEntry{goName: "x", parts: []protocolPart{{typ: typ}}})
+	text, err := t.file(p)
+	_, rest, _ := strings.Cut(string(text), "    x: ")
+	expr, rest, _ = strings.Cut(rest, ";\n")
+	_, declarations, _ = strings.Cut(rest, "\n}\n")
+	return expr, declarations, err
+}
+
+// GoComments are the comments that WriteTypes finds in a Go file: of the function or variable at a line, of a type, and of a
+// field.
+func GoComments(src []byte) (at func(keyword token.Token, line int) string, typ func(name string) string, field func(typ, name string) string) {
+	f := new(goSource)
+	f.read(src)
+	return f.at, func(name string) string { return f.types[name].text },
+		func(typ, name string) string { return f.types[typ].fields[name] }
+}
+
+// CommentAt is the comment that WriteTypes finds at a file:line.
+func CommentAt(pos string) string { return newSourceDocs().declared(pos) }

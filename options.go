@@ -147,6 +147,7 @@ func (o *Options) withDefaults() (opts Options, problems []string) {
 		}
 	}
 	opts.Controllers, opts.Middleware, opts.Origins = slices.Clone(opts.Controllers), slices.Clone(opts.Middleware), slices.Clone(opts.Origins)
+	opts.Events = slices.Clone(opts.Events)
 	return opts, problems
 }
 

@@ -6,6 +6,7 @@ import (
 	jsonv1 "encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/go-json-experiment/json"
 )
@@ -162,14 +163,17 @@ func (ss *session) failCalls() {
 
 // Request is a typed [Socket.Call]: the client is sent a Q and answers with an A. Declare it once, as a variable, and list it
 // in Options.Events.
-type Request[Q, A any] struct{ typ string }
+type Request[Q, A any] struct {
+	typ string
+	pc  uintptr // of NewRequest's caller
+}
 
 // NewRequest returns a Request whose messages have the type typ. It panics where [NewEvent] does.
 func NewRequest[Q, A any](typ string) *Request[Q, A] {
 	if fault := eventFault(typ); fault != "" {
 		panic("wsctl: NewRequest: " + fault)
 	}
-	return &Request[Q, A]{typ: typ}
+	return &Request[Q, A]{typ: typ, pc: callerPC()}
 }
 
 // Call asks the client of s, as [Socket.Call].
@@ -179,4 +183,6 @@ func (r *Request[Q, A]) Call(ctx context.Context, s *Socket, q Q) (A, error) {
 	return a, err
 }
 
-func (r *Request[Q, A]) declaration() {}
+func (r *Request[Q, A]) declaration() declared {
+	return declared{typ: r.typ, pc: r.pc, data: reflect.TypeFor[Q](), answer: reflect.TypeFor[A]()}
+}

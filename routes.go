@@ -138,17 +138,22 @@ func (t *tables) table(typ reflect.Type) *table {
 
 // routes returns every exported method of all declared controllers, sorted by controller and method.
 func (t *tables) routes() []Route {
+	var rows []Route
+	for _, tab := range t.list() {
+		rows = append(rows, tab.rows...)
+	}
+	return rows
+}
+
+// list returns the tables of all declared controllers, sorted.
+func (t *tables) list() []*table {
 	t.mu.Lock()
 	list := slices.Clone(t.declared)
 	t.mu.Unlock()
 	slices.SortStableFunc(list, func(a, b *table) int {
 		return cmp.Or(cmp.Compare(a.typ.String(), b.typ.String()), cmp.Compare(pkgPath(a.typ), pkgPath(b.typ)))
 	})
-	var rows []Route
-	for _, tab := range list {
-		rows = append(rows, tab.rows...)
-	}
-	return rows
+	return list
 }
 
 func pkgPath(t reflect.Type) string {

@@ -73,6 +73,8 @@ type Handler struct {
 	schemaOnce sync.Once
 	schemaText string
 
+	types func() ([]byte, error) // what WriteTypes writes, made once
+
 	mu       sync.Mutex // guards following
 	conns    int        // sockets, from before Authenticate until nothing is left of them
 	sockets  []*Socket
@@ -114,6 +116,7 @@ func New(controller any, opts *Options) *Handler {
 		sessions:  make(map[string]*Socket),
 		closed:    make(map[int]uint64),
 	}
+	h.types = sync.OnceValues(h.makeTypes)
 	h.corks.hub = h.hub
 	h.sweeper.every = sweepEvery(&o)
 	for i, c := range append([]any{controller}, o.Controllers...) {
