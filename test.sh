@@ -109,11 +109,13 @@ for mod in $(find . -name go.mod -not -path '*/node_modules/*' | sort); do
 done
 
 if ! command -v npm >/dev/null; then
-	skip "js: types" "npm is missing (Debian: apt-get install npm)"
+	skip "js: types, package, sizes" "npm is missing (Debian: apt-get install npm)"
 elif ! npm view typescript version >/dev/null 2>&1; then
-	skip "js: types" "npm can't reach its registry"
+	skip "js: types, package, sizes" "npm can't reach its registry"
 else
 	check "js: types" js/types.sh check
+	check "js: npm package" js/test/npm.sh
+	check "js: sizes beside the peers'" node js/bench/sizes.mjs
 fi
 
 echo

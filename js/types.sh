@@ -34,3 +34,4 @@ for file in wsctl.d.ts wsctl.core.d.ts; do
   fi
 done
 "$tsc" -p test
+"$tsc" -p test/go-types
