@@ -20,10 +20,8 @@ const client = new Client('/ws', { autoConnect: false });
 client.on('open', ({ resumed }) => {
   view.connection('open');
   for (const room of rooms.values()) {
-    if (!resumed || !room.you) {
-      enter(room);
-      continue;
-    }
+    if (!resumed || room.members.get(room.you)?.name !== nick) enter(room); // or has a new name since
+    if (!resumed || !room.you) continue;
     room.inside = true;
     view.outbox(room);
     flush(room);
@@ -143,6 +141,8 @@ async function flush(room) {
     if (code === 'too_many') {
       line.state = 'waiting';
       pause = data?.retry ?? 1000;
+    } else if (code === 'forbidden' && !room.inside) {
+      line.state = 'waiting'; // it came to a server that hasn't let us in yet
     } else if (code === 'unavailable') {
       Object.assign(line, { state: 'unsure', why: 'The server was away: perhaps sent, perhaps not.' });
     } else {
