@@ -31,10 +31,10 @@ interface Listener {
  * and calls don't notice. The server keeps a session for some time (30 s unless told otherwise); where that has passed,
  * or the server is another, or the level is plain, `open` says `resumed: false`.
  */
+/** @internal */
+export interface Client<P extends Protocol = AnyProtocol, L extends LocalEvents = ClientEvents> extends Link {}
 export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = ClientEvents> {
   private _listeners = new Map<string, Set<Listener>>();
-  /** @internal */
-  _link: Link;
 
   /**
    * Connects at once, unless `autoConnect` is false. url may be relative to the page, and http(s) for ws(s); a
@@ -42,13 +42,13 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
    * Throws for a url that can't be one, and where there is no WebSocket class.
    */
   constructor(url: Address | (() => Address | Promise<Address>), options: Options = {}) {
-    this._link = link(this as Hooks, url, options);
+    link(this as Hooks, url, options);
     if (options.autoConnect !== false) this.connect();
   }
 
   /** What the client is doing at present. */
   get state(): State {
-    return this._link._state();
+    return this._state();
   }
 
   /**
@@ -106,7 +106,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
    */
   send<K extends keyof P['messages'] & string>(type: K, ...args: Args<P['messages'][K], SendOptions>): this;
   send(type: string, data?: unknown, { volatile }: SendOptions = {}): this {
-    this._link._send(compose(named(type), data), volatile);
+    this._send(compose(named(type), data), volatile);
     return this;
   }
 
@@ -120,12 +120,12 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
     type: K, ...args: Args<P['calls'][K]['req'], CallOptions>
   ): Promise<P['calls'][K]['res']>;
   async call(type: string, data?: unknown, options?: CallOptions): Promise<unknown> {
-    return this._link._call(named(type), data, options);
+    return this._call(named(type), data, options);
   }
 
   /** connect starts a client that is idle or closed, and one that waits tries at once. Delays begin anew. */
   connect(): this {
-    this._link._connect();
+    this._connect();
     return this;
   }
 
@@ -135,13 +135,18 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
    * bytes; for others the WebSocket throws, where there is one, and nothing has happened then.
    */
   close(code: number = 1000, reason: string = ''): this {
-    this._link._close(code, reason);
+    this._close(code, reason);
     return this;
   }
 
   /** Closes the client at the end of a `using` block. */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** @internal */
+  $gap(data: unknown): void {
+    this._emit('gap', data ?? {});
   }
 
   /** @internal */

@@ -39,9 +39,9 @@ export const rethrow = (error: unknown): void => {
 
 // Calls what the user wrote. What it throws keeps nothing else from running.
 /** @internal */
-export const guard = <R>(fn: (...args: any[]) => R, ...args: unknown[]): R | undefined => {
+export const guard = <R>(fn: ((...args: any[]) => R) | undefined, ...args: unknown[]): R | undefined => {
   try {
-    return fn(...args);
+    return fn?.(...args);
   } catch (error) {
     rethrow(error);
   }

@@ -8,17 +8,18 @@ import type { Address, CallOptions, Options, State, WebSocketClass } from './typ
 export interface Outgoing {
   _text: string;
   _until?: number; // when it has waited too long; undefined: it belongs to a call of this session, and means nothing in the next
-  _fail?: Call['_fail'];
+  _stop?: Call['_stop'];
 }
 
-// Call is one of ours that has no end yet. _item and _more are of its streams.
+// Call is one of ours that has no end yet. The members with a $ take the messages of that type that bear its id.
 export interface Call extends Outgoing {
   _id: number;
   _end: (error?: unknown, result?: any) => void;
-  _fail: (code: string, data?: unknown) => void;
   _stop: (code: string, data?: unknown) => void;
-  _item?: (data: any) => void;
-  _more?: (n: number) => void;
+  $reply: (data: any) => void;
+  $error: (data: any) => void;
+  $item?: (data: any) => void;
+  $more?: (n: number) => void;
 }
 
 // Hooks is what a link needs of its client. The last three are of the bundle with streams and rooms: control messages
@@ -62,9 +63,8 @@ const local = /^(open|close|error|gap)$/;
 
 // Older browsers take neither http(s), nor relative URLs, nor fragments.
 const resolve = (url: Address): string => {
-  const { href } = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
-  const address = href.replace(/^http/, 'ws').replace(/#.*/, '');
-  if (!/^wss?:/.test(address)) throw SyntaxError('not a WebSocket URL: ' + url);
+  const address = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href.replace(/^http/, 'ws').replace(/#.*/, '');
+  if (!/^wss?:/.test(address)) throw SyntaxError('no WebSocket URL: ' + url);
   return address;
 };
 
@@ -76,11 +76,10 @@ export const link = (
     maxAttempts = Infinity, stableAfter = 5000, connectTimeout = 10_000, callTimeout = 10_000, probeTimeout = 4000,
     maxQueue = 256, queueTtl = 60_000, WebSocket = globalThis.WebSocket,
   }: Options,
-): Link => {
+): void => {
   let state: State = 'idle';
   let ws: InstanceType<WebSocketClass> | undefined; // undefined once given up: what comes late from it is nobody's
   let timer: ReturnType<typeof setTimeout> | undefined; // of the state: limit of connecting, of silence, next attempt
-  let silence: number | undefined; // that is too long; none: no limit
   let due = 0; // when it is; for an attempt, when it has had time enough for a hint to begin a new one
   let pinged = 0; // when we have last asked for a sign of life
   let eager = 0; // until when a loss is answered at once, after a hint
@@ -92,20 +91,20 @@ export const link = (
   let away: { min?: number; max?: number } | undefined; // of $goaway
   let refused: Record<number, boolean> = {}; // codes that allow one more attempt, and had it
 
-  // The session. The log has the messages that are numbered and not acknowledged, then those that wait.
+  // The session.
   let welcome: Welcome = {};
   let session: string | undefined; // undefined: none that can be resumed
   let dials = 0;
   let calls = new Map<number, Call>(); // written, without an end
   let lastId = 0;
-  let log: Outgoing[] = [];
-  let numbered = 0; // how many of the log are
+  let sent: Outgoing[] = []; // numbered, and not acknowledged
+  let queue: Outgoing[] = []; // waiting to be
   let base = 0; // messages acknowledged by the server
   let received = 0; // messages of the server
   let acked = 0; // how many of them it knows that we have
   let owed = 0; // size of the others
 
-  if (!WebSocket) throw Error('wsctl: no WebSocket here');
+  if (!WebSocket) throw Error('no WebSocket');
   if (typeof url !== 'function') url = resolve(url);
 
   // One attempt. Every way to a connection leads through here.
@@ -126,8 +125,7 @@ export const link = (
       socket.onopen = () => {
         if (socket !== ws) return;
         if (plain) return opened(false);
-        const known = session && (acked = received);
-        raw('$hello', { session, received: known, try: ++dials, rooms: hooks._rooms?.(), token: secret });
+        raw('$hello', { session, received: session && (acked = received), try: ++dials, rooms: hooks._rooms?.(), token: secret });
       };
       socket.onmessage = ({ data }) => socket === ws && receive('' + data);
       // Where a handshake fails, Node 22 has no close event, and Deno's has code 0. An error of an open connection is
@@ -151,7 +149,7 @@ export const link = (
     told = false;
     watch();
     expire();
-    drop('too_big', (out, i) => i >= numbered && big(out));
+    drop('too_big', big);
     flush();
     hooks._emit('open', { resumed });
   };
@@ -162,16 +160,14 @@ export const link = (
     $welcome(data) {
       if (state !== 'connecting') return;
       welcome = data ?? {};
-      const { session: id, resumed, received, ping, timeout, ack, expires } = welcome;
-      const same = !!(resumed && id) && id === session;
-      if (same ? refuted(received!, 0) : forget()) return;
-      if (!same && ack) {
-        session = id;
+      const same = !!(welcome.resumed && session) && session === welcome.session;
+      if (same ? refuted(welcome.received!, base) : forget()) return;
+      if (!same && welcome.ack) {
+        session = welcome.session;
         raw('$ack', 0);
       }
-      for (let i = 0; i < numbered; ) ws!.send(log[i++]._text);
-      silence = ping && timeout && ping + timeout;
-      renew(expires);
+      for (const { _text } of sent) ws!.send(_text);
+      renew(welcome.expires);
       opened(same);
     },
     $ping() {
@@ -184,18 +180,13 @@ export const link = (
   };
 
   // The server says that it has n messages of the session. If it can't, the session can't go on.
-  const refuted = (n: number, least = -Infinity) => {
-    const more = n - base;
-    if (!(Number.isInteger(n) && more >= least && more <= numbered)) {
+  const refuted = (n: number, least = n) => {
+    if (!(Number.isInteger(n) && n >= least && n <= base + sent.length)) {
       session = undefined;
       lost(4400, 'bad count', true);
       return true;
     }
-    if (more > 0) {
-      log.splice(0, more);
-      numbered -= more;
-      base = n;
-    }
+    for (; base < n; base++) sent.shift();
   };
 
   // Tells the server what has come.
@@ -220,12 +211,8 @@ export const link = (
       owed += text.length;
       if (owed > 2e4 || received - acked >= welcome.ack!) acknowledge();
     }
-    const call = calls.get(id);
     if (local.test(type)) console.warn('wsctl: ignored', text);
-    else if (type === '$reply') call?._end(undefined, data);
-    else if (type === '$error') call?._end(new WsError(data?.code, data?.message, data?.data));
-    else if (type === '$gap') hooks._emit('gap', data ?? {});
-    else if (type[0] === '$') hooks._control?.(type, data, call);
+    else if (type[0] === '$') ((calls.get(id) ?? hooks) as any)[type]?.(data);
     else if (id === undefined || plain) {
       hooks._emit(type, data, message);
       hooks._delivered?.(message);
@@ -234,7 +221,7 @@ export const link = (
 
   const asked = async (type: string, id: number, data: unknown) => {
     const mine = calls; // of this session
-    const answer = (type: string, data: unknown) => mine === calls && tie(id, type, data);
+    const answer = (type: string, data: unknown) => mine === calls && put({ _text: compose(type, data, id) });
     try {
       const fn = hooks._handler(type);
       if (!fn) throw new WsError('not_found');
@@ -278,58 +265,56 @@ export const link = (
       const { min = 100, max = 100 + Math.min(maxDelay, minDelay * factor ** tries) } = away ?? {};
       delay = +min + Math.random() * (max - min) || 100; // 0 × Infinity is NaN, which would be no delay
     }
-    if (!reconnect || tries++ >= maxAttempts) retry = false;
-    else if (shouldRetry) retry = guard(shouldRetry, code, reason, retry) ?? retry;
-    if (state !== 'closed') over(code, reason, retry ? delay : undefined); // shouldRetry may have closed it
+    retry = reconnect && tries++ < maxAttempts && (guard(shouldRetry, code, reason, retry) ?? retry);
+    if (state !== 'closed') over(code, reason, !!retry && delay); // shouldRetry may have closed it
   };
 
   // Gives the connection up, without waiting for it: a dead one takes a minute to close. Without a delay for good, and
   // with it the session.
-  const over = (code: number, reason: string, delay?: number, asked?: boolean) => {
+  const over = (code: number, reason: string, delay: number | false) => {
     const opened = state === 'open';
-    const reconnect = delay !== undefined;
+    const reconnect = delay !== false;
     ws?.close(code, reason); // may throw, when nothing has changed yet
     ws = away = undefined;
     stable = Infinity;
     state = reconnect ? 'waiting' : 'closed';
-    after(delay, reconnect && dial);
+    after(delay as number, reconnect && dial);
     renew();
     if (!reconnect) ears = ears?.abort() as undefined;
-    if (asked) log.splice(0, numbered); // these are on their way, before the close
-    if (!reconnect || !session) forget(code === 4401 ? 'unauthenticated' : undefined, !reconnect);
+    if (!reconnect || !session) forget(code === 4401 ? 'unauthenticated' : undefined);
     // Attempts that fail while the page knows that there is no connection are no news, until the last.
-    const known = told && reconnect;
+    if (told && reconnect) return;
     told = reconnect; // first: a callback may close, or connect
-    if (!known) hooks._emit('close', { code, reason, opened, reconnect, delay: delay ?? 0 });
+    hooks._emit('close', { code, reason, opened, reconnect, delay: +delay });
   };
 
   // The session is over: of what was written nobody knows whether it was handled, and nothing that belongs to it has a
   // meaning in another.
-  const forget = (code = 'unavailable', all?: boolean) => {
+  const forget = (code = 'unavailable') => {
     const ended = calls;
-    const unknown = numbered;
+    const unknown = sent.length;
+    queue.unshift(...sent);
+    sent = [];
     session = undefined;
-    numbered = base = received = acked = 0;
+    base = received = acked = 0;
     calls = new Map();
-    ended.forEach((call) => call._fail(code));
-    drop(code, ({ _until }, i) => all || i < unknown || !_until);
+    drop(code, ({ _until }, i) => state === 'closed' || i < unknown || !_until);
+    ended.forEach((call) => call._stop(code));
   };
 
-  // Takes messages from the log. Calls know by themselves, of others an event tells how many they were: later, when
+  // Takes messages from the queue. Calls know by themselves, of others an event tells how many they were: later, when
   // whatever is being done is done.
   const drop = (code: string, gone: (out: Outgoing, i: number) => unknown) => {
     let dropped = 0;
-    log = log.filter((out, i) => {
+    queue = queue.filter((out, i) => {
       if (!gone(out, i)) return true;
-      if (out._fail) out._fail(code);
+      if (out._stop) out._stop(code);
       else if (out._until) dropped++;
     });
     if (dropped) queueMicrotask(() => fail(code, dropped + ' messages lost', { dropped }));
   };
 
-  const until = () => Date.now() + queueTtl;
-
-  const expire = () => drop('timeout', ({ _until }, i) => i >= numbered && _until! < Date.now());
+  const expire = () => drop('timeout', ({ _until }) => _until! < Date.now());
 
   // Sets the timer of the state, or none, in place of the last one.
   const after = (ms?: number, fn?: (() => void) | false | 0) => {
@@ -338,7 +323,7 @@ export const link = (
   };
 
   // Waits for a sign of life. A timer that is late has slept, and the messages with it: then there is a second chance.
-  const watch = (ms = silence) => {
+  const watch = (ms = welcome.ping && welcome.timeout && welcome.ping + welcome.timeout) => {
     due = Date.now() + ms!;
     after(ms, ms && (() => (Date.now() > due + 1500 ? probe() : lost(4408, 'timeout'))));
   };
@@ -362,7 +347,7 @@ export const link = (
       if (!ears) {
         ears = new AbortController();
         for (const type of ['online', 'offline', 'pageshow', 'pagehide', 'visibilitychange', 'resume']) {
-          (/^[vr]/.test(type) ? globalThis.document : globalThis)?.addEventListener?.(type, ear, { signal: ears.signal });
+          (type > 'q' ? globalThis.document : globalThis)?.addEventListener?.(type, ear, { signal: ears.signal });
         }
       }
       dial();
@@ -372,7 +357,7 @@ export const link = (
   // Page and network give hints. Workers and servers have fewer of these events, or none.
   const ear = ({ type, persisted }: Event & { persisted?: boolean }) => {
     if (persisted === false) return; // pageshow of a new page, pagehide of one that won't come back
-    if (type[0] === 'v' && document.hidden) return;
+    if (type > 's' && document.hidden) return;
     eager = Date.now() + 5000;
     if (type === 'pagehide') {
       // Put aside with an open connection, the page would leave the server in the dark.
@@ -383,33 +368,33 @@ export const link = (
   // Writes what belongs to the connection, and is neither counted nor kept.
   const raw = (type: string, data?: unknown) => ws!.send(compose(type, data));
 
-  const tie = (id: number, type: string, data?: unknown) => put({ _text: compose(type, data, id) });
+  const tie: Link['_tie'] = (id, type, data) => calls.has(id) && put({ _text: compose(type, data, id) });
 
   const big = ({ _text }: Outgoing) => size(_text) > welcome.max!;
 
   // A socket that is closing would swallow a message, a server that is going away not read it. A server that acknowledges
   // nothing gets no more.
-  const writable = () => state === 'open' && ws?.readyState === 1 && !away && numbered < 5000;
+  const writable = () => state === 'open' && ws?.readyState === 1 && !away && sent.length < 5000;
 
   const put = (out: Outgoing, volatile?: boolean) => {
     if (!writable()) {
       if (volatile) return;
       if (state === 'closed') throw new WsError('unavailable');
       if (out._until) {
-        if (log[numbered]?._until! < Date.now()) expire();
-        if (log.length - numbered >= maxQueue) throw new WsError('too_many');
+        if (queue[0]?._until! < Date.now()) expire();
+        if (queue.length >= maxQueue) throw new WsError('too_many');
       }
     }
     if (big(out)) throw new WsError('too_big');
-    log.push(out);
+    queue.push(out);
     flush();
   };
 
   const flush = () => {
-    for (let out; (out = log[numbered]) && writable(); ) {
-      if (out._fail) calls.set((out as Call)._id, out as Call);
-      if (session) numbered++;
-      else log.shift();
+    while (queue[0] && writable()) {
+      const out = queue.shift()!;
+      if (out._stop) calls.set((out as Call)._id, out as Call);
+      if (session) sent.push(out);
       ws!.send(out._text);
     }
   };
@@ -420,18 +405,19 @@ export const link = (
     const id = (call._id = ++lastId);
     let limit: typeof timer;
     call._text = compose(type, data, id);
-    call._until = until();
+    call._until = Date.now() + queueTtl;
     call._end = (error, result) => {
       clearTimeout(limit);
       signal?.removeEventListener('abort', abort);
       calls.delete(id);
       error ? reject(error) : done(result);
     };
-    call._fail = (code, data) => call._end(new WsError(code, `${type}: ${code}`, data));
+    call.$reply = (data) => call._end(undefined, data);
+    call.$error = (data) => call._end(new WsError(data?.code, data?.message, data?.data));
     call._stop = (code, data) => {
-      if (calls.has(id)) tie(id, '$cancel');
-      else log = log.filter((out) => out !== call);
-      call._fail(code, data);
+      queue = queue.filter((out) => out !== call);
+      tie(id, '$cancel');
+      call.$error({ code, message: `${type}: ${code}`, data });
     };
     const abort = () => call._stop('canceled', signal!.reason);
     if (signal?.aborted) return abort();
@@ -445,7 +431,7 @@ export const link = (
     if (!hooks._emit('error', error)) console.warn(error);
   };
 
-  return {
+  Object.assign(hooks, {
     _state: () => state,
     _window: () => welcome.window!,
     _connect() {
@@ -453,10 +439,13 @@ export const link = (
       hint();
     },
     _close(code, reason) {
-      if (state !== 'closed') over(code, reason, undefined, true);
+      if (state === 'closed') return;
+      ws?.close(code, reason); // may throw, when nothing has changed yet
+      sent = []; // these are on their way, before the close
+      over(code, reason, false);
     },
-    _send: (text, volatile) => put({ _text: text, _until: until() }, volatile),
-    _tie: (id, ...args) => calls.has(id) && tie(id, ...args),
+    _send: (text, volatile) => put({ _text: text, _until: Date.now() + queueTtl }, volatile),
+    _tie: tie,
     _call: call,
-  };
+  } satisfies Link);
 };

@@ -1,6 +1,6 @@
 // What wsctl.js adds to the core: rooms that keep history, and their positions.
 import type { Client } from './core.ts';
-import type { Call, Hooks } from './link.ts';
+import type { Hooks } from './link.ts';
 import type { Args, BindOptions, GapInfo, Message, Protocol, SendOptions } from './types.ts';
 
 /** Room is what happens in one room that keeps history. It is a view: made any number of times, and nothing to dispose of. */
@@ -65,10 +65,8 @@ function room(this: Client, name: string): Room<any> {
 /** @internal */
 export const rooms: object = {
   room,
-  _control(this: Client & Hooks, type: string, data: any, call?: Call) {
-    if (type === '$item') call?._item?.(data);
-    else if (type === '$more') call?._more?.(data);
-    else if (type === '$room' && data) {
+  $room(this: Client & Hooks, data: any) {
+    if (data) {
       this._delivered!(data);
       if (data.recovered === false) this._emit('gap', { room: data.room });
     }

@@ -64,10 +64,10 @@ const watch = (end: Promise<unknown>): Watcher => {
 };
 
 // Streams source to a call, as the server grants.
-const pump = async (link: Link, call: Call, end: Promise<unknown>, source: Source) => {
+const pump = async (client: Link, call: Call, end: Promise<unknown>, source: Source) => {
   const watcher = watch(end);
   let credit = 0;
-  call._more = (n) => {
+  call.$more = (n) => {
     if (n > 0) credit += +n;
     watcher._wake();
   };
@@ -79,36 +79,35 @@ const pump = async (link: Link, call: Call, end: Promise<unknown>, source: Sourc
     if (await ended()) return;
     for await (const item of source) {
       if (watcher._over) return;
-      link._tie(call._id, '$item', item);
+      client._tie(call._id, '$item', item);
       credit--;
       if (await ended()) return;
     }
-    link._tie(call._id, '$end');
+    client._tie(call._id, '$end');
   } catch (error) {
     if (watcher._over) return rethrow(error);
-    link._tie(call._id, '$end', { code: 'canceled', message: '' });
+    client._tie(call._id, '$end', { code: 'canceled', message: '' });
     call._end(error);
   }
 };
 
 async function* stream(this: Client, type: string, data?: unknown, { source, signal }: StreamOptions = {}) {
-  const link = this._link;
   const items: unknown[] = [];
   const call = {} as Call;
-  const end = link._call(named(type), data, { timeout: Infinity, signal }, call);
+  const end = this._call(named(type), data, { timeout: Infinity, signal }, call);
   const watcher = watch(end);
   let taken = 0;
-  call._item = (item) => {
+  call.$item = (item) => {
     items.push(item);
     watcher._wake();
   };
-  if (source) pump(link, call, end, source);
+  if (source) pump(this, call, end, source);
   try {
     for (;;) {
       if (items.length) {
         yield items.shift();
-        if (++taken * 2 >= link._window()) {
-          link._tie(call._id, '$more', taken);
+        if (++taken * 2 >= this._window()) {
+          this._tie(call._id, '$more', taken);
           taken = 0;
         }
       } else if (watcher._over) return end; // throws what it rejected with
@@ -123,8 +122,8 @@ async function upload(
   this: Client, type: string, source: Source, { data, timeout = Infinity, signal }: UploadOptions = {},
 ): Promise<unknown> {
   const call = {} as Call;
-  const end = this._link._call(named(type), data, { timeout, signal }, call);
-  pump(this._link, call, end, source);
+  const end = this._call(named(type), data, { timeout, signal }, call);
+  pump(this, call, end, source);
   return end;
 }
 
