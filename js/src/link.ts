@@ -14,9 +14,9 @@ export interface Outgoing {
 // Call is one of ours that has no end yet. The members with a $ take the messages of that type that bear its id.
 export interface Call extends Outgoing {
   _id: number;
-  _end: (error?: unknown, result?: any) => void;
+  _tell: (type: string, data?: unknown) => void; // sends a message that bears its id
   _stop: (code: string, data?: unknown) => void;
-  $reply: (data: any) => void;
+  $reply: (result: any, error?: unknown) => void;
   $error: (data: any) => void;
   $item?: (data: any) => void;
   $more?: (n: number) => void;
@@ -38,7 +38,6 @@ export interface Link {
   _connect(): void;
   _close(code: number, reason: string): void;
   _send(text: string, volatile?: boolean): void;
-  _tie(id: number, type: string, data?: unknown): void; // sends a message of a call, if that has no end yet
   _call(type: string, data: unknown, options?: CallOptions, call?: Call): Promise<any>; // what it is about is in call, too
 }
 
@@ -54,12 +53,6 @@ interface Welcome {
   window?: number;
   expires?: number;
 }
-
-// Codes that are final: normal, errors that a retry repeats, the client's fault. All others are tried again, 4401 and
-// 4409 once.
-const final = /^(10(0[0237-9]|10)|44(?!0[189]|29))/;
-
-const local = /^(open|close|error|gap)$/;
 
 // Older browsers take neither http(s), nor relative URLs, nor fragments.
 const resolve = (url: Address): string => {
@@ -156,7 +149,6 @@ export const link = (
 
   // Control messages that belong to the connection; all others are counted. Without a prototype: a type may be anything.
   const controls: Record<string, (data: any) => unknown> = {
-    __proto__: null as any,
     $welcome(data) {
       if (state !== 'connecting') return;
       welcome = data ?? {};
@@ -181,7 +173,7 @@ export const link = (
 
   // The server says that it has n messages of the session. If it can't, the session can't go on.
   const refuted = (n: number, least = n) => {
-    if (!(Number.isInteger(n) && n >= least && n <= base + sent.length)) {
+    if (!(Number.isSafeInteger(n) && n >= least && n <= base + sent.length)) {
       session = undefined;
       lost(4400, 'bad count', true);
       return true;
@@ -202,7 +194,7 @@ export const link = (
     } catch {}
     let { type, id, data } = message ?? {};
     if (typeof type !== 'string') type = 'error'; // as little of a message as one of that type
-    const control = !plain && controls[type];
+    const control = !plain && type[0] === '$' && controls[type];
     if (state === 'open' && !away) watch();
     if (control) return control(data);
     if (state !== 'open') return; // the server hasn't said $welcome
@@ -211,7 +203,7 @@ export const link = (
       owed += text.length;
       if (owed > 2e4 || received - acked >= welcome.ack!) acknowledge();
     }
-    if (local.test(type)) console.warn('wsctl: ignored', text);
+    if (/^(open|close|error|gap)$/.test(type)) console.warn('wsctl: ignored', text);
     else if (type[0] === '$') ((calls.get(id) ?? hooks) as any)[type]?.(data);
     else if (id === undefined || plain) {
       hooks._emit(type, data, message);
@@ -256,7 +248,8 @@ export const link = (
       tries = 0;
       refused = {};
     }
-    retry ??= !final.test(code as any) && !refused[code];
+    // Final are: normal, errors that a retry repeats, the client's fault. All others are tried again, 4401 and 4409 once.
+    retry ??= !/^(10(0[0237-9]|10)|44(?!0[189]|29))/.test(code as any) && !refused[code];
     let delay = 0;
     if (code === 4409) session = undefined;
     if (retry && (code === 4401 || code === 4409)) refused[code] = true;
@@ -304,14 +297,15 @@ export const link = (
 
   // Takes messages from the queue. Calls know by themselves, of others an event tells how many they were: later, when
   // whatever is being done is done.
-  const drop = (code: string, gone: (out: Outgoing, i: number) => unknown) => {
+  const drop = async (code: string, gone: (out: Outgoing, i: number) => unknown) => {
     let dropped = 0;
     queue = queue.filter((out, i) => {
       if (!gone(out, i)) return true;
       if (out._stop) out._stop(code);
       else if (out._until) dropped++;
     });
-    if (dropped) queueMicrotask(() => fail(code, dropped + ' messages lost', { dropped }));
+    await 0;
+    if (dropped) fail(code, dropped + ' messages lost', { dropped });
   };
 
   const expire = () => drop('timeout', ({ _until }) => _until! < Date.now());
@@ -361,14 +355,12 @@ export const link = (
     eager = Date.now() + 5000;
     if (type === 'pagehide') {
       // Put aside with an open connection, the page would leave the server in the dark.
-      if (ws) over(4001, 'page put aside', Infinity);
+      if (ws) over(4001, type, Infinity);
     } else if (type !== 'offline' || state === 'open') hint();
   };
 
   // Writes what belongs to the connection, and is neither counted nor kept.
   const raw = (type: string, data?: unknown) => ws!.send(compose(type, data));
-
-  const tie: Link['_tie'] = (id, type, data) => calls.has(id) && put({ _text: compose(type, data, id) });
 
   const big = ({ _text }: Outgoing) => size(_text) > welcome.max!;
 
@@ -402,23 +394,30 @@ export const link = (
   const call = (
     type: string, data: unknown, { timeout = callTimeout, signal }: CallOptions = {}, call = {} as Call,
   ): Promise<any> => new Promise((done, reject) => {
-    const id = (call._id = ++lastId);
+    const id = ++lastId;
     let limit: typeof timer;
-    call._text = compose(type, data, id);
-    call._until = Date.now() + queueTtl;
-    call._end = (error, result) => {
-      clearTimeout(limit);
-      signal?.removeEventListener('abort', abort);
-      calls.delete(id);
-      error ? reject(error) : done(result);
-    };
-    call.$reply = (data) => call._end(undefined, data);
-    call.$error = (data) => call._end(new WsError(data?.code, data?.message, data?.data));
-    call._stop = (code, data) => {
-      queue = queue.filter((out) => out !== call);
-      tie(id, '$cancel');
-      call.$error({ code, message: `${type}: ${code}`, data });
-    };
+    Object.assign(call, {
+      _id: id,
+      _text: compose(type, data, id),
+      _until: Date.now() + queueTtl,
+      $reply(result, error) {
+        clearTimeout(limit);
+        signal?.removeEventListener('abort', abort);
+        calls.delete(id);
+        error ? reject(error) : done(result);
+      },
+      $error(data) {
+        call.$reply(0, new WsError(data?.code, data?.message, data?.data));
+      },
+      _tell(type, data) {
+        if (calls.has(id)) put({ _text: compose(type, data, id) });
+      },
+      _stop(code, data) {
+        queue = queue.filter((out) => out !== call);
+        call._tell('$cancel');
+        call.$error({ code, message: `${type}: ${code}`, data });
+      },
+    } satisfies Call);
     const abort = () => call._stop('canceled', signal!.reason);
     if (signal?.aborted) return abort();
     put(call);
@@ -445,7 +444,6 @@ export const link = (
       over(code, reason, false);
     },
     _send: (text, volatile) => put({ _text: text, _until: Date.now() + queueTtl }, volatile),
-    _tie: tie,
     _call: call,
   } satisfies Link);
 };

@@ -1,7 +1,7 @@
 // What wsctl.js adds to the core: streams, both ways.
 import type { Client } from './core.ts';
 import { rethrow } from './errors.ts';
-import type { Call, Link } from './link.ts';
+import type { Call } from './link.ts';
 import { named } from './message.ts';
 import type { Protocol, StreamOptions, Streams, UploadOptions } from './types.ts';
 
@@ -64,7 +64,7 @@ const watch = (end: Promise<unknown>): Watcher => {
 };
 
 // Streams source to a call, as the server grants.
-const pump = async (client: Link, call: Call, end: Promise<unknown>, source: Source) => {
+const pump = async (call: Call, end: Promise<unknown>, source: Source) => {
   const watcher = watch(end);
   let credit = 0;
   call.$more = (n) => {
@@ -79,15 +79,15 @@ const pump = async (client: Link, call: Call, end: Promise<unknown>, source: Sou
     if (await ended()) return;
     for await (const item of source) {
       if (watcher._over) return;
-      client._tie(call._id, '$item', item);
+      call._tell('$item', item);
       credit--;
       if (await ended()) return;
     }
-    client._tie(call._id, '$end');
+    call._tell('$end');
   } catch (error) {
     if (watcher._over) return rethrow(error);
-    client._tie(call._id, '$end', { code: 'canceled', message: '' });
-    call._end(error);
+    call._tell('$end', { code: 'canceled', message: '' });
+    call.$reply(0, error);
   }
 };
 
@@ -101,13 +101,13 @@ async function* stream(this: Client, type: string, data?: unknown, { source, sig
     items.push(item);
     watcher._wake();
   };
-  if (source) pump(this, call, end, source);
+  if (source) pump(call, end, source);
   try {
     for (;;) {
       if (items.length) {
         yield items.shift();
         if (++taken * 2 >= this._window()) {
-          this._tie(call._id, '$more', taken);
+          call._tell('$more', taken);
           taken = 0;
         }
       } else if (watcher._over) return end; // throws what it rejected with
@@ -123,7 +123,7 @@ async function upload(
 ): Promise<unknown> {
   const call = {} as Call;
   const end = this._call(named(type), data, { timeout, signal }, call);
-  pump(this, call, end, source);
+  pump(call, end, source);
   return end;
 }
 

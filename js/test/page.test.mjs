@@ -101,9 +101,9 @@ test('a page put aside closes with 4001, and comes back with pageshow', async ()
   const told = log(client);
   const call = client.call('a');
   fire(window, 'pagehide', { persisted: true });
-  assert.deepEqual(last().closed, [4001, 'page put aside']);
+  assert.deepEqual(last().closed, [4001, 'pagehide']);
   assert.deepEqual(told, [
-    ['close', { code: 4001, reason: 'page put aside', opened: true, reconnect: true, delay: Infinity }],
+    ['close', { code: 4001, reason: 'pagehide', opened: true, reconnect: true, delay: Infinity }],
   ]);
   await assert.rejects(call, { code: 'unavailable' });
   tick(1e6);
@@ -120,7 +120,7 @@ test('a page put aside closes with 4001, and comes back with pageshow', async ()
 test('a page put aside while connecting gives that up, too', () => {
   const client = new Client('/ws', { plain: true, WebSocket: FakeWebSocket });
   fire(window, 'pagehide', { persisted: true });
-  assert.deepEqual(last().closed, [4001, 'page put aside']);
+  assert.deepEqual(last().closed, [4001, 'pagehide']);
   tick(1e6);
   assert.equal(dials(), 1);
   assert.equal(client.state, 'waiting');
