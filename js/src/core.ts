@@ -11,9 +11,11 @@ export { WsError } from './errors.ts';
 export type * from './errors.ts';
 export type * from './types.ts';
 
+// Listener is the function that unbinds, and what it is about.
 interface Listener {
-  (...args: any[]): void;
-  _fn?: unknown;
+  (): void;
+  _fn?: (...args: any[]) => unknown;
+  _once?: boolean;
 }
 
 /**
@@ -59,16 +61,13 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
   on<K extends EventName<P, L>>(type: K, fn: Callback<P, L, K>, options?: BindOptions): () => void;
   on(type: string, fn: (...args: any[]) => unknown, { signal, once }: BindOptions = {}): () => void {
     const all = this._listeners.get(type) ?? new Set();
-    const off = () => {
-      all.delete(listener);
+    const off: Listener = () => {
+      all.delete(off);
       signal?.removeEventListener('abort', off);
     };
-    const listener: Listener = (...args) => {
-      if (once) off();
-      guard(fn, ...args);
-    };
-    listener._fn = fn;
-    if (!signal?.aborted) this._listeners.set(type, all.add(listener));
+    off._fn = fn;
+    off._once = once;
+    if (!signal?.aborted) this._listeners.set(type, all.add(off));
     signal?.addEventListener('abort', off);
     return off;
   }
@@ -82,7 +81,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
   /** unbind takes fn from the type, or all callbacks where no fn is given. */
   unbind<K extends EventName<P, L>>(type: K, fn?: Callback<P, L, K>): this {
     const all = this._listeners.get(type);
-    all?.forEach((listener) => (fn && listener._fn !== fn) || all.delete(listener));
+    all?.forEach((off) => (fn && off._fn !== fn) || all.delete(off));
     return this;
   }
 
@@ -159,7 +158,11 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
   _emit(type: string, ...args: unknown[]): boolean {
     const all = this._listeners.get(type);
     const now = [...(all ?? [])];
-    for (const listener of now) if (all!.has(listener)) listener(...args);
+    for (const off of now) {
+      if (!all!.has(off)) continue;
+      if (off._once) off();
+      guard(off._fn, ...args);
+    }
     return now.length > 0;
   }
 }

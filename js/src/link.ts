@@ -77,7 +77,6 @@ export const link = (
   let pinged = 0; // when we have last asked for a sign of life
   let eager = 0; // until when a loss is answered at once, after a hint
   let renewal: typeof timer; // of the credential
-  let ears: AbortController | undefined; // ends the listeners on the page
   let stable = Infinity; // when the connection has proved to be good
   let tries = 0; // attempts since the last good connection
   let told = false; // `close` was told, and no `open` since
@@ -117,7 +116,7 @@ export const link = (
       ));
       socket.onopen = () => {
         if (socket !== ws) return;
-        if (plain) return opened(false);
+        if (plain) return controls.$welcome({}); // says nothing
         raw('$hello', { session, received: session && (acked = received), try: ++dials, rooms: hooks._rooms?.(), token: secret });
       };
       socket.onmessage = ({ data }) => socket === ws && receive('' + data);
@@ -136,17 +135,6 @@ export const link = (
     }
   };
 
-  const opened = (resumed: boolean) => {
-    state = 'open';
-    stable = Date.now() + stableAfter;
-    told = false;
-    watch();
-    expire();
-    drop('too_big', big);
-    flush();
-    hooks._emit('open', { resumed });
-  };
-
   // Control messages that belong to the connection; all others are counted. Without a prototype: a type may be anything.
   const controls: Record<string, (data: any) => unknown> = {
     $welcome(data) {
@@ -160,7 +148,14 @@ export const link = (
       }
       for (const { _text } of sent) ws!.send(_text);
       renew(welcome.expires);
-      opened(same);
+      state = 'open';
+      stable = Date.now() + stableAfter;
+      told = false;
+      watch();
+      expire();
+      drop('too_big', big);
+      flush();
+      hooks._emit('open', { resumed: same });
     },
     $ping() {
       acknowledge();
@@ -273,7 +268,7 @@ export const link = (
     state = reconnect ? 'waiting' : 'closed';
     after(delay as number, reconnect && dial);
     renew();
-    if (!reconnect) ears = ears?.abort() as undefined;
+    if (!reconnect) listen('remove');
     if (!reconnect || !session) forget(code === 4401 ? 'unauthenticated' : undefined);
     // Attempts that fail while the page knows that there is no connection are no news, until the last.
     if (told && reconnect) return;
@@ -338,13 +333,15 @@ export const link = (
     } else if (state === 'connecting') {
       if (now > due) over(4408, '', 0);
     } else {
-      if (!ears) {
-        ears = new AbortController();
-        for (const type of ['online', 'offline', 'pageshow', 'pagehide', 'visibilitychange', 'resume']) {
-          (type > 'q' ? globalThis.document : globalThis)?.addEventListener?.(type, ear, { signal: ears.signal });
-        }
-      }
+      listen('add');
       dial();
+    }
+  };
+
+  // To add it twice is to add it once. Those of the document are the last in the alphabet.
+  const listen = (verb: 'add' | 'remove') => {
+    for (const type of ['online', 'offline', 'pageshow', 'pagehide', 'visibilitychange', 'resume']) {
+      (type > 'q' ? globalThis.document : globalThis)?.[`${verb}EventListener`]?.(type, ear as any);
     }
   };
 

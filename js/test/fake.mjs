@@ -148,9 +148,11 @@ export function page() {
     if (/^[vr]/.test(type)) document.dispatchEvent(event());
   };
   globalThis.addEventListener = window.addEventListener.bind(window);
+  globalThis.removeEventListener = window.removeEventListener.bind(window);
   globalThis.document = Object.assign(new EventTarget(), { hidden: false, baseURI: 'http://page/' });
   const gone = () => {
     delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
     delete globalThis.document;
   };
   return { fire, gone };
