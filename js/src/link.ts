@@ -116,14 +116,14 @@ export const link = (
       ));
       socket.onopen = () => {
         if (socket !== ws) return;
-        if (plain) return controls.$welcome({}); // says nothing
-        raw('$hello', { session, received: session && (acked = received), try: ++dials, rooms: hooks._rooms?.(), token: secret });
+        if (plain) controls.$welcome({}); // says nothing
+        else raw('$hello', { session, received: session && (acked = received), try: ++dials, rooms: hooks._rooms?.(), token: secret });
       };
       socket.onmessage = ({ data }) => socket === ws && receive('' + data);
       // Where a handshake fails, Node 22 has no close event, and Deno's has code 0. An error of an open connection is
       // followed by its close, which knows more.
       socket.onerror = socket.onclose = ({ code, reason = '' }) => {
-        if (socket !== ws || (code === undefined && state === 'open')) return;
+        if (socket !== ws || (state === 'open' && code === undefined)) return;
         ws = undefined;
         lost(code || 1006, reason);
       };
@@ -140,7 +140,7 @@ export const link = (
     $welcome(data) {
       if (state !== 'connecting') return;
       welcome = data ?? {};
-      const same = !!(welcome.resumed && session) && session === welcome.session;
+      const same = session && welcome.resumed && session === welcome.session;
       if (same ? refuted(welcome.received!, base) : forget()) return;
       if (!same && welcome.ack) {
         session = welcome.session;
@@ -153,16 +153,16 @@ export const link = (
       told = false;
       watch();
       expire();
-      drop('too_big', big);
+      drop('too_big', queue.filter(big));
       flush();
-      hooks._emit('open', { resumed: same });
+      hooks._emit('open', { resumed: !!same });
     },
     $ping() {
       acknowledge();
       raw('$pong');
     },
     $pong() {},
-    $ack: (n) => refuted(n) || flush(),
+    $ack: (n) => refuted(n),
     $goaway: (data) => (away = data?.min >= 0 && data.max >= data.min ? data : {}),
   };
 
@@ -174,6 +174,7 @@ export const link = (
       return true;
     }
     for (; base < n; base++) sent.shift();
+    flush();
   };
 
   // Tells the server what has come.
@@ -279,31 +280,25 @@ export const link = (
   // The session is over: of what was written nobody knows whether it was handled, and nothing that belongs to it has a
   // meaning in another.
   const forget = (code = 'unavailable') => {
-    const ended = calls;
-    const unknown = sent.length;
-    queue.unshift(...sent);
+    const gone = [...calls.values(), ...sent, ...queue.filter(({ _until }) => state === 'closed' || !_until)];
     sent = [];
     session = undefined;
     base = received = acked = 0;
     calls = new Map();
-    drop(code, ({ _until }, i) => state === 'closed' || i < unknown || !_until);
-    ended.forEach((call) => call._stop(code));
+    drop(code, gone);
   };
 
   // Takes messages from the queue. Calls know by themselves, of others an event tells how many they were: later, when
   // whatever is being done is done.
-  const drop = async (code: string, gone: (out: Outgoing, i: number) => unknown) => {
+  const drop = async (code: string, gone: Outgoing[]) => {
     let dropped = 0;
-    queue = queue.filter((out, i) => {
-      if (!gone(out, i)) return true;
-      if (out._stop) out._stop(code);
-      else if (out._until) dropped++;
-    });
+    queue = queue.filter((out) => !gone.includes(out));
+    for (const out of gone) out._stop ? out._stop(code) : out._until && dropped++;
     await 0;
     if (dropped) fail(code, dropped + ' messages lost', { dropped });
   };
 
-  const expire = () => drop('timeout', ({ _until }) => _until! < Date.now());
+  const expire = () => drop('timeout', queue.filter(({ _until }) => _until! < Date.now()));
 
   // Sets the timer of the state, or none, in place of the last one.
   const after = (ms?: number, fn?: (() => void) | false | 0) => {
