@@ -36,35 +36,33 @@ type Positions = Client & { _positions?: Map<string, string> };
 
 const positions = (client: Positions) => (client._positions ??= new Map());
 
-function room(this: Client, name: string): Room<any> {
-  const client = this;
-  return {
-    name,
-    get position() {
-      return positions(client).get(name);
-    },
-    on(type: string, fn: (...args: any[]) => unknown, { once, signal }: BindOptions = {}) {
-      const off = client.on(
-        type,
-        (data, message) => {
-          if ((message ?? data).room !== name) return;
-          if (once) off();
-          fn(data, message);
-        },
-        { signal },
-      );
-      return off;
-    },
-    send(type: string, data?: any, options?: SendOptions) {
-      client.send(type, { ...data, room: name }, options);
-      return this;
-    },
-  };
-}
-
 /** @internal */
 export const rooms: object = {
-  room,
+  room(this: Client, name: string): Room<any> {
+    const client = this;
+    return {
+      name,
+      get position() {
+        return positions(client).get(name);
+      },
+      on(type: string, fn: (...args: any[]) => unknown, { once, signal }: BindOptions = {}) {
+        const off = client.on(
+          type,
+          (data, message) => {
+            if ((message ?? data).room !== name) return;
+            if (once) off();
+            fn(data, message);
+          },
+          { signal },
+        );
+        return off;
+      },
+      send(type: string, data?: any, options?: SendOptions) {
+        client.send(type, { ...data, room: name }, options);
+        return this;
+      },
+    };
+  },
   $room(this: Client & Hooks, data: any) {
     if (data) {
       this._delivered!(data);

@@ -78,8 +78,7 @@ const pump = async (call: Call, end: Promise<unknown>, source: Source) => {
   try {
     if (await ended()) return;
     for await (const item of source) {
-      if (watcher._over) return;
-      call._tell('$item', item);
+      call._tell('$item', item); // if the call isn't over
       credit--;
       if (await ended()) return;
     }
@@ -91,41 +90,41 @@ const pump = async (call: Call, end: Promise<unknown>, source: Source) => {
   }
 };
 
-async function* stream(this: Client, type: string, data?: unknown, { source, signal }: StreamOptions = {}) {
-  const items: unknown[] = [];
-  const call = {} as Call;
-  const end = this._call(named(type), data, { timeout: Infinity, signal }, call);
-  const watcher = watch(end);
-  let taken = 0;
-  call.$item = (item) => {
-    items.push(item);
-    watcher._wake();
-  };
-  if (source) pump(call, end, source);
-  try {
-    for (;;) {
-      if (items.length) {
-        yield items.shift();
-        if (++taken * 2 >= this._window()) {
-          call._tell('$more', taken);
-          taken = 0;
-        }
-      } else if (watcher._over) return end; // throws what it rejected with
-      else await watcher._wait();
-    }
-  } finally {
-    if (!watcher._over) call._stop('canceled');
-  }
-}
-
-async function upload(
-  this: Client, type: string, source: Source, { data, timeout = Infinity, signal }: UploadOptions = {},
-): Promise<unknown> {
-  const call = {} as Call;
-  const end = this._call(named(type), data, { timeout, signal }, call);
-  pump(call, end, source);
-  return end;
-}
-
 /** @internal */
-export const streaming: object = { stream, upload };
+export const streaming: object = {
+  async *stream(this: Client, type: string, data?: unknown, { source, signal }: StreamOptions = {}) {
+    const items: unknown[] = [];
+    const call = {} as Call;
+    const end = this._call(named(type), data, { timeout: Infinity, signal }, call);
+    const watcher = watch(end);
+    let taken = 0;
+    call.$item = (item) => {
+      items.push(item);
+      watcher._wake();
+    };
+    if (source) pump(call, end, source);
+    try {
+      for (;;) {
+        if (items.length) {
+          yield items.shift();
+          if (++taken * 2 >= this._window()) {
+            call._tell('$more', taken);
+            taken = 0;
+          }
+        } else if (watcher._over) return end; // throws what it rejected with
+        else await watcher._wait();
+      }
+    } finally {
+      call._stop?.('canceled'); // means nothing where it is over, or never was
+    }
+  },
+
+  async upload(
+    this: Client, type: string, source: Source, { data, timeout = Infinity, signal }: UploadOptions = {},
+  ): Promise<unknown> {
+    const call = {} as Call;
+    const end = this._call(named(type), data, { timeout, signal }, call);
+    pump(call, end, source);
+    return end;
+  },
+};
