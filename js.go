@@ -15,11 +15,11 @@ import (
 )
 
 // The browser client is made by esbuild, from the module proxy: neither Node nor an entry in go.mod is needed. A test
-// compares js/dist with what these lines make. What isn't a flag here is in js/tsconfig.json; js/types.sh makes the
-// types.
+// compares js/dist with what these lines make. What isn't a flag here is in js/tsconfig.json; js/src/mangle.json has
+// the short names of private members, those of a Client such as a subclass won't have. js/types.sh makes the types.
 //
-//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl=js/src/index.ts wsctl.core=js/src/core.ts --outdir=js/dist --format=esm --bundle --minify --target=es2022 --mangle-props=^_ --charset=utf8 --legal-comments=none --sourcemap=external --log-level=warning
-//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl.global=js/src/global.ts --outdir=js/dist --format=iife --bundle --minify --target=es2022 --mangle-props=^_ --charset=utf8 --legal-comments=none --sourcemap=external --log-level=warning
+//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl=js/src/index.ts wsctl.core=js/src/core.ts --outdir=js/dist --format=esm --bundle --minify --target=es2022 --mangle-props=^_ --mangle-cache=js/src/mangle.json --charset=utf8 --legal-comments=none --sourcemap=external --log-level=warning
+//go:generate go run github.com/evanw/esbuild/cmd/esbuild@v0.28.2 wsctl.global=js/src/global.ts --outdir=js/dist --format=iife --bundle --minify --target=es2022 --mangle-props=^_ --mangle-cache=js/src/mangle.json --charset=utf8 --legal-comments=none --sourcemap=external --log-level=warning
 
 //go:embed js/dist
 var jsDist embed.FS

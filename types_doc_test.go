@@ -25,7 +25,7 @@ import "x" // of the import
 // T is a type.
 //
 //	code
-//go:generate tool
+` + "//go:" + `generate tool
 //nolint:all
 type T[A any, B interface{ ~[]A }] struct {
 	// A and B are two.

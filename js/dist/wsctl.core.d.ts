@@ -1,9 +1,10 @@
-// js/src 4b9f0094650680bca4986791fde16099edb54f9d9acbbeb1261a57bb1caee0c7
+// js/src 02d56ddfe10d9ce8b3303832fd2355b2ab3d48e47163c4aa4e24d95250357ba7
 /// <reference lib="esnext.disposable" />
 /**
  * ErrorCode says what went wrong with a call. These are the protocol's own; an application may add others.
- * Some are made by the client itself: `timeout` and `canceled` (the caller's limit or signal), `unavailable`
- * (connection lost after the call was written, or closed for good), `too_many` (its queue is full).
+ * Some are made by the client itself: `timeout` and `canceled` (the caller's limit or signal), `unavailable` (the session,
+ * or at the plain level the connection, was lost after the call was written; or the client is closed), `unauthenticated`
+ * (closed with 4401 for good), `too_many` (its queue is full), `too_big` (over the server's limit).
  */
 export type ErrorCode = 'bad_request' | 'not_found' | 'internal' | 'canceled' | 'timeout' | 'unauthenticated' | 'forbidden' | 'too_many' | 'unavailable' | 'too_big' | (string & {});
 /** WsError is what a failed call rejects with, and what `error` callbacks get. */
@@ -12,7 +13,7 @@ export declare class WsError extends Error {
     readonly code: ErrorCode;
     /**
      * What the server adds to its error, if anything. In errors of the client's own making: the signal's reason, what the
-     * url function threw, or `{ dropped: n }` where queued messages were dropped.
+     * url or token function or the WebSocket class threw, or `{ dropped: n }` where messages were dropped, or are perhaps lost.
      */
     readonly data?: unknown;
     constructor(code?: ErrorCode, message?: string, data?: unknown);
@@ -145,7 +146,8 @@ export type Address = string | URL;
 export interface Options {
     /**
      * Speak the plain level of the protocol, `{type, data}` messages and calls, which servers of other makes understand;
-     * false: wsctl.v1, where nothing is lost with a connection.
+     * false: wsctl.v1, where nothing is lost with a connection. A server that doesn't speak that can't be connected to
+     * otherwise: attempts end with 1006 or, after connectTimeout, 4408.
      */
     plain?: boolean;
     /**
@@ -156,7 +158,7 @@ export interface Options {
     token?: string | (() => string | undefined | Promise<string | undefined>);
     /** Further subprotocols to offer; none. */
     protocols?: string | string[];
-    /** Connect again after a loss; true. */
+    /** Connect again after a loss; true. A page that was put aside, and is back, does so anyway. */
     reconnect?: boolean;
     /** Random part of the first delay between attempts, ms; 1000. 100 ms come on top. */
     minDelay?: number;
@@ -246,7 +248,8 @@ export interface UploadOptions<T = unknown> {
  * const sum = await client.call('add', [1, 2]);
  * ```
  *
- * Whatever is sent or called while there is no connection waits, within limits, and is written before `open` is told.
+ * Whatever is sent or called while there is no connection waits, within limits, and is written before `open` is told: what
+ * a new session needs first, such as to enter a room, comes after it.
  * When a connection is lost, its session goes on with the next one: no message is lost and none comes twice, either way,
  * and calls don't notice. The server keeps a session for some time (30 s unless told otherwise); where that has passed,
  * or the server is another, or the level is plain, `open` says `resumed: false`.
@@ -291,7 +294,7 @@ export declare class Client<P extends Protocol = AnyProtocol, L extends LocalEve
      * call that wasn't written yet survives that.
      */
     call<K extends keyof P['calls'] & string>(type: K, ...args: Args<P['calls'][K]['req'], CallOptions>): Promise<P['calls'][K]['res']>;
-    /** connect starts a client that is idle or closed, and one that waits tries at once. Delays begin anew. */
+    /** connect starts a client that is idle or closed, and one that waits tries at once; else it does nothing. Delays begin anew. */
     connect(): this;
     /**
      * close ends the connection and its session for good, until connect() is called: `close` is told before it returns,

@@ -18,6 +18,9 @@ interface Listener {
   _once?: boolean;
 }
 
+/** @internal What link puts into it. */
+export interface Client<P extends Protocol = AnyProtocol, L extends LocalEvents = ClientEvents> extends Link {}
+
 /**
  * Client is a connection to a server that comes back by itself: messages and calls both ways, one JSON object each.
  *
@@ -28,13 +31,12 @@ interface Listener {
  * const sum = await client.call('add', [1, 2]);
  * ```
  *
- * Whatever is sent or called while there is no connection waits, within limits, and is written before `open` is told.
+ * Whatever is sent or called while there is no connection waits, within limits, and is written before `open` is told: what
+ * a new session needs first, such as to enter a room, comes after it.
  * When a connection is lost, its session goes on with the next one: no message is lost and none comes twice, either way,
  * and calls don't notice. The server keeps a session for some time (30 s unless told otherwise); where that has passed,
  * or the server is another, or the level is plain, `open` says `resumed: false`.
  */
-/** @internal */
-export interface Client<P extends Protocol = AnyProtocol, L extends LocalEvents = ClientEvents> extends Link {}
 export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = ClientEvents> {
   private _listeners = new Map<string, Set<Listener>>();
 
@@ -122,7 +124,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
     return this._call(named(type), data, options);
   }
 
-  /** connect starts a client that is idle or closed, and one that waits tries at once. Delays begin anew. */
+  /** connect starts a client that is idle or closed, and one that waits tries at once; else it does nothing. Delays begin anew. */
   connect(): this {
     this._connect();
     return this;

@@ -1,7 +1,8 @@
 /**
  * ErrorCode says what went wrong with a call. These are the protocol's own; an application may add others.
- * Some are made by the client itself: `timeout` and `canceled` (the caller's limit or signal), `unavailable`
- * (connection lost after the call was written, or closed for good), `too_many` (its queue is full).
+ * Some are made by the client itself: `timeout` and `canceled` (the caller's limit or signal), `unavailable` (the session,
+ * or at the plain level the connection, was lost after the call was written; or the client is closed), `unauthenticated`
+ * (closed with 4401 for good), `too_many` (its queue is full), `too_big` (over the server's limit).
  */
 export type ErrorCode =
   | 'bad_request' | 'not_found' | 'internal' | 'canceled' | 'timeout' | 'unauthenticated'
@@ -13,7 +14,7 @@ export class WsError extends Error {
   readonly code: ErrorCode;
   /**
    * What the server adds to its error, if anything. In errors of the client's own making: the signal's reason, what the
-   * url function threw, or `{ dropped: n }` where queued messages were dropped.
+   * url or token function or the WebSocket class threw, or `{ dropped: n }` where messages were dropped, or are perhaps lost.
    */
   readonly data?: unknown;
 

@@ -76,7 +76,7 @@ export const rooms: object = {
     if (pos !== null) all.set(room, pos);
     if (all.size > 100) all.delete(all.keys().next().value!);
   },
-  // 6000 of the 16 KiB that $hello may have: a character of a name takes three bytes at most.
+  // 6000 characters of the 16 KiB that $hello may have: names have 128 bytes at most, so that few characters take more than one.
   _rooms(this: Client) {
     const newest = [...positions(this)].reverse();
     while (JSON.stringify(newest).length > 6000) newest.pop();

@@ -1,6 +1,6 @@
 // What wsctl.js adds to the core: streams, both ways.
 import type { Client } from './core.ts';
-import { rethrow } from './errors.ts';
+import { WsError } from './errors.ts';
 import type { Call } from './link.ts';
 import { named } from './message.ts';
 import type { Protocol, StreamOptions, Streams, UploadOptions } from './types.ts';
@@ -15,7 +15,7 @@ export interface Streaming<P extends Protocol> {
    * ```
    *
    * The call goes out when the first value is asked for, and the server goes on only as values are taken. To leave the
-   * loop, or to abort the signal, tells the server to stop. A loss of the connection goes unnoticed; the iterator throws
+   * loop, or to abort the signal, tells the server to stop; a return() while a value is awaited, when that has come. A loss of the connection goes unnoticed; the iterator throws
    * what call rejects with, after the values that came before. There is no limit of time.
    */
   stream<K extends keyof Streams<P> & string>(
@@ -24,7 +24,7 @@ export interface Streaming<P extends Protocol> {
   /**
    * upload calls a method that takes a stream, and streams source to it, as fast as the method takes it. Resolves to the
    * method's result, and rejects as call does, and with what source throws. When the method has enough, source is
-   * returned early, as by a break.
+   * returned early, as by a break, at its next value.
    */
   upload<K extends Uploads<P>>(
     type: K, source: Iterable<P['calls'][K]['up']> | AsyncIterable<P['calls'][K]['up']>,
@@ -84,9 +84,8 @@ const pump = async (call: Call, end: Promise<unknown>, source: Source) => {
     }
     call._tell('$end');
   } catch (error) {
-    if (watcher._over) return rethrow(error);
     call._tell('$end', { code: 'canceled', message: '' });
-    call.$reply(0, error);
+    call.$reply(0, error ?? new WsError()); // means nothing where it is over
   }
 };
 

@@ -24,8 +24,8 @@ export class SimpleSocketHandler<P extends Protocol = AnyProtocol> extends Clien
     super(url, { plain: true, ...options });
   }
 
-  /** @internal */
+  /** @internal Null for open and close; data for error, gap, and messages. */
   override _emit(type: string, data: unknown, message?: unknown): boolean {
-    return super._emit(type, message || type === 'error' ? data : null, message);
+    return super._emit(type, message || /[rg]/.test(type) ? data : null, message);
   }
 }

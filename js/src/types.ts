@@ -132,7 +132,8 @@ export type Address = string | URL;
 export interface Options {
   /**
    * Speak the plain level of the protocol, `{type, data}` messages and calls, which servers of other makes understand;
-   * false: wsctl.v1, where nothing is lost with a connection.
+   * false: wsctl.v1, where nothing is lost with a connection. A server that doesn't speak that can't be connected to
+   * otherwise: attempts end with 1006 or, after connectTimeout, 4408.
    */
   plain?: boolean;
   /**
@@ -143,7 +144,7 @@ export interface Options {
   token?: string | (() => string | undefined | Promise<string | undefined>);
   /** Further subprotocols to offer; none. */
   protocols?: string | string[];
-  /** Connect again after a loss; true. */
+  /** Connect again after a loss; true. A page that was put aside, and is back, does so anyway. */
   reconnect?: boolean;
   /** Random part of the first delay between attempts, ms; 1000. 100 ms come on top. */
   minDelay?: number;

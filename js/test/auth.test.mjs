@@ -88,6 +88,7 @@ test('a function that throws or rejects is a failed attempt, told, and tried aga
     const client = make(() => (++n < 3 ? fail() : 't'));
     const told = log(client);
     await settle();
+    tick(0);
     assert.equal(client.state, 'waiting');
     assert.deepEqual(told.map(([what]) => what).sort(), ['close', 'error']);
     const close = told.find(([what]) => what === 'close')[1];
@@ -96,6 +97,7 @@ test('a function that throws or rejects is a failed attempt, told, and tried aga
     assert.equal(error.data, mine);
     tick(600);
     await settle();
+    tick(0);
     assert.equal(client.state, 'waiting');
     assert.equal(told.filter(([what]) => what === 'error').length, 2, 'each time');
     tick(1100);

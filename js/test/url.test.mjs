@@ -34,6 +34,7 @@ for (const [how, url] of [
     const client = make({}, () => (broken ? url() : 'ws://host/ws'));
     const told = log(client);
     await settle();
+    tick(0);
     assert.equal(told[0][0], 'close');
     assert.deepEqual({ ...told[0][1] }, {
       code: 1006, reason: 'Error: no token', opened: false, reconnect: true, delay: 600,
@@ -43,6 +44,7 @@ for (const [how, url] of [
     assert.equal(told[1][1].data.message, 'no token');
     tick(600);
     await settle();
+    tick(0);
     assert.deepEqual(told.map(([type]) => type), ['close', 'error', 'error'], 'the loss is told once, its causes each time');
     broken = false;
     tick(1100);
@@ -55,6 +57,7 @@ for (const [how, url] of [
 test('a url function that gives no url is a failed attempt', async () => {
   const client = make({}, async () => 'localhost:42000');
   await settle();
+  tick(0);
   assert.equal(client.state, 'waiting');
   assert.equal(warnings.length, 1, 'nobody listens for error');
 });
@@ -68,6 +71,7 @@ test('a WebSocket class that throws is a failed attempt', async () => {
   const client = make({ WebSocket: Refusing });
   const told = log(client);
   await settle();
+  tick(0);
   assert.deepEqual(told.map(([type]) => type), ['close', 'error']);
   assert.equal(client.state, 'waiting');
 });
