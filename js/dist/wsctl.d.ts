@@ -1,4 +1,4 @@
-// js/src 02d56ddfe10d9ce8b3303832fd2355b2ab3d48e47163c4aa4e24d95250357ba7
+// js/src 4504b273928f8ce5a0c71354309ce2aa4efb0b85dd5f1877ec513380f2960a2c
 /// <reference lib="esnext.disposable" />
 /**
  * ErrorCode says what went wrong with a call. These are the protocol's own; an application may add others.

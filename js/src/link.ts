@@ -74,11 +74,12 @@ export const link = (
   let state: State = 'idle';
   let ws: InstanceType<WebSocketClass> | undefined; // undefined once given up: what comes late from it is nobody's
   let timer: ReturnType<typeof setTimeout> | undefined; // of the state: limit of connecting, of silence, next attempt
-  let due = 0; // when it is; for an attempt, when it has had time enough for a hint to begin a new one
+  let due = 0; // when it is; for an attempt, when it has had time enough if there was a hint
   let pinged = 0; // when we have last asked for a sign of life
   let eager = 0; // until when a loss is answered at once, after a hint
   let renewal: typeof timer; // of the credential
   let stable = Infinity; // when the connection has proved to be good
+  let attempt = 0; // changes with every attempt, and with its end
   let tries = 0; // attempts since the last good connection
   let told = false; // `close` was told, and no `open` since
   let away: { min?: number; max?: number } | undefined; // of $goaway
@@ -87,7 +88,7 @@ export const link = (
   // The session.
   let welcome: Welcome = {};
   let session: string | undefined; // undefined: none that can be resumed
-  let dials = 0;
+  let dials = 0; // those with a $hello
   let calls = new Map<number, Call>(); // written, without an end
   let lastId = 0;
   let sent: Outgoing[] = []; // numbered, and not acknowledged
@@ -105,13 +106,14 @@ export const link = (
     state = 'connecting';
     due = Date.now() + probeTimeout;
     expire();
-    const mine = after(connectTimeout, () => lost(4408, 'timeout'));
+    const mine = ++attempt;
+    after(connectTimeout, () => lost(4408, 'timeout'));
     try {
       let address = url;
       let secret = token;
       if (typeof address === 'function') address = resolve(await address());
       if (!plain && typeof secret === 'function') secret = await secret();
-      if (mine !== timer) return; // given up in the meantime
+      if (mine !== attempt) return; // given up in the meantime
       const socket = (ws = new WebSocket(
         address as string, plain ? protocols : ['wsctl.v1'].concat(protocols),
       ));
@@ -130,7 +132,7 @@ export const link = (
       };
     } catch (error) {
       await 0; // whoever has just called the constructor has bound its callbacks now
-      if (mine !== timer) return;
+      if (mine !== attempt) return;
       lost(1006, `${error}`);
       later(0, () => fail('unavailable', `${error}`, error)); // not now: a callback may connect, and fail, and so on
     }
@@ -272,6 +274,7 @@ export const link = (
     const reconnect = delay !== false;
     ws?.close(code, reason); // may throw, when nothing has changed yet
     ws = away = undefined;
+    attempt++;
     stable = Infinity;
     state = reconnect ? 'waiting' : 'closed';
     after(delay as number, reconnect && dial);
@@ -310,7 +313,7 @@ export const link = (
   // Sets the timer of the state, or none, in place of the last one.
   const after = (ms?: number, fn?: (() => void) | false | 0) => {
     clearTimeout(timer);
-    return (timer = fn ? later(ms!, fn) : undefined);
+    if (fn) timer = later(ms!, fn);
   };
 
   // Waits for a sign of life. A timer that is late has slept, and the messages with it: then there is a second chance.
@@ -339,7 +342,7 @@ export const link = (
       // Not where silence or the server is about to end it anyway. The server answers one a second; what comes until then is an answer, too.
       if (!plain && !away && !(due >= now && due <= now + probeTimeout)) now > pinged + 1000 ? probe() : after(1000, probe);
     } else if (state === 'connecting') {
-      if (now > due) over(4408, '', 0);
+      after(due - now, () => over(4408, 'timeout', 0)); // a new attempt, when this one has had time enough
     } else start();
   };
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { Client } from '../dist/wsctl.js';
 import {
-  FakeWebSocket, counted, dials, last, log, outcome, page, redial, resume, sent, setup, sleep, teardown, tick, types,
+  FakeWebSocket, counted, dials, last, log, outcome, page, redial, resume, sent, settle, setup, sleep, teardown, tick, types,
   welcome,
 } from './fake.mjs';
 
@@ -257,22 +257,42 @@ test('a client that waits dials at a hint, for the same session', () => {
   }
 });
 
-test('a hint while an attempt is under way: an old one is given up and dialled anew, a young one is left', () => {
+test('a hint while an attempt is under way gives it 4 s in all; without a hint it has 10 s', () => {
   const client = open();
   redial(client);
   const before = dials();
-  tick(3900);
-  fire('online');
-  assert.equal(dials(), before);
-  tick(200);
   const slow = last();
+  tick(1000);
   fire('online');
-  tick(1);
+  tick(2999);
+  fire('online'); // no more time for that
+  assert.equal(dials(), before);
+  tick(2);
   assert.equal(dials(), before + 1);
   assert.ok(given(slow));
   slow.accept();
   assert.deepEqual(slow.sent, []);
+  tick(5000);
+  assert.equal(dials(), before + 1);
+  fire('online'); // it had its time
+  tick(1);
+  assert.equal(dials(), before + 2);
   resume(0);
+  assert.equal(client.state, 'open');
+});
+
+test('a token that is awaited at a hint is still good', async () => {
+  let give;
+  const client = new Client('ws://host/ws', { WebSocket: FakeWebSocket, token: () => new Promise((done) => (give = done)) });
+  await settle();
+  tick(1000);
+  fire('online');
+  give('t');
+  await settle();
+  assert.equal(dials(), 1);
+  welcome();
+  assert.equal(client.state, 'open');
+  tick(5000);
   assert.equal(client.state, 'open');
 });
 
