@@ -1,4 +1,4 @@
-// js/src 4504b273928f8ce5a0c71354309ce2aa4efb0b85dd5f1877ec513380f2960a2c
+// js/src 473f93cf9a128839407b9cc68aea9ced80fe54c035a38abff77a923415a19772
 /// <reference lib="esnext.disposable" />
 /**
  * ErrorCode says what went wrong with a call. These are the protocol's own; an application may add others.

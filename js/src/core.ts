@@ -11,7 +11,7 @@ export { WsError } from './errors.ts';
 export type * from './errors.ts';
 export type * from './types.ts';
 
-// Listener is the function that unbinds, and what it is about.
+// Listener is the function that unbinds, and what it unbinds; nothing, when it has been called.
 interface Listener {
   (): void;
   _fn?: (...args: any[]) => unknown;
@@ -65,6 +65,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
     const all = this._listeners.get(type) ?? new Set();
     const off: Listener = () => {
       all.delete(off);
+      off._fn = undefined;
       signal?.removeEventListener('abort', off);
     };
     off._fn = fn;
@@ -82,8 +83,7 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
 
   /** unbind takes fn from the type, or all callbacks where no fn is given. */
   unbind<K extends EventName<P, L>>(type: K, fn?: Callback<P, L, K>): this {
-    const all = this._listeners.get(type);
-    all?.forEach((off) => (fn && off._fn !== fn) || all.delete(off));
+    this._of(type).forEach((off) => (fn && off._fn !== fn) || off());
     return this;
   }
 
@@ -146,24 +146,18 @@ export class Client<P extends Protocol = AnyProtocol, L extends LocalEvents = Cl
   }
 
   /** @internal */
-  $gap(data: unknown): void {
-    this._emit('gap', data ?? {});
-  }
-
-  /** @internal */
-  _handler(type: string): any {
-    return [...(this._listeners.get('$' + type) ?? [])].pop()?._fn;
+  _of(type: string): Listener[] {
+    return [...(this._listeners.get(type) ?? [])];
   }
 
   // Calls those bound before, unless one of them unbinds another; says whether there was any.
   /** @internal */
   _emit(type: string, ...args: unknown[]): boolean {
-    const all = this._listeners.get(type);
-    const now = [...(all ?? [])];
+    const now = this._of(type);
     for (const off of now) {
-      if (!all!.has(off)) continue;
+      const fn = off._fn; // none: unbound by one before
       if (off._once) off();
-      guard(off._fn, ...args);
+      guard(fn, ...args);
     }
     return now.length > 0;
   }

@@ -11,28 +11,28 @@ export interface Outgoing {
   _stop?: Call['_stop'];
 }
 
-// Call is one of ours that has no end yet. The members with a $ take the messages of that type that bear its id.
+// Call is one of ours that has no end yet. Its members with a $ take what the server says of it, by type; $reply ends it.
 export interface Call extends Outgoing {
   _id: number;
-  _tell: (type: string, data?: unknown) => void; // sends a message that bears its id
-  _stop: (code: string, data?: unknown) => void;
+  _tell: (type: string, data?: unknown) => void; // sends a message of it, if it has no end yet
+  _stop: (code: string, data?: unknown) => void; // ends it, and tells the server if that has heard of it
   $reply: (result: any, error?: unknown) => void;
   $error: (data: any) => void;
   $item?: (data: any) => void;
   $more?: (n: number) => void;
 }
 
-// Hooks is what a link needs of its client. The last three are of the bundle with streams and rooms: control messages
-// that aren't known here, what to remember of a message, and what $hello says of it.
+// Hooks is what a link needs of its client. The last three are of the bundle with streams and rooms: what the server says
+// of a room, what to remember of a message, and what $hello says of it.
 export interface Hooks {
-  _handler(type: string): ((data: any) => unknown) | undefined;
+  _of(type: string): { _fn?: (data: any) => unknown }[];
   _emit(type: string, ...args: unknown[]): boolean;
-  $gap(data: any): void;
-  $room?(data: any): void;
+  _room?(data: any): void;
   _delivered?(message: any): void;
   _rooms?(): unknown;
 }
 
+// Link is what a client gets in return: they become its own functions.
 export interface Link {
   _state(): State;
   _window(): number; // first credit of a stream
@@ -57,13 +57,14 @@ interface Welcome {
 
 // Older browsers take neither http(s), nor relative URLs, nor fragments.
 const resolve = (url: Address): string => {
-  const address = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href.replace(/^http/, 'ws').replace(/#.*/, '');
+  const address = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href).href
+    .replace(/^http/, 'ws').replace(/#.*/, '');
   if (!/^wss?:/.test(address)) throw SyntaxError('no WebSocket URL: ' + url);
   return address;
 };
 
 export const link = (
-  hooks: Hooks,
+  client: Hooks,
   url: Address | (() => Address | Promise<Address>),
   {
     plain, token, protocols = [], shouldRetry, reconnect = true, minDelay = 1000, maxDelay = 20_000, factor = 2,
@@ -109,10 +110,8 @@ export const link = (
     const mine = ++attempt;
     after(connectTimeout, () => lost(4408, 'timeout'));
     try {
-      let address = url;
-      let secret = token;
-      if (typeof address === 'function') address = resolve(await address());
-      if (!plain && typeof secret === 'function') secret = await secret();
+      const address = typeof url === 'function' ? resolve(await url()) : url;
+      const secret = !plain && typeof token === 'function' ? await token() : token;
       if (mine !== attempt) return; // given up in the meantime
       const socket = (ws = new WebSocket(
         address as string, plain ? protocols : ['wsctl.v1'].concat(protocols),
@@ -120,7 +119,7 @@ export const link = (
       socket.onopen = () => {
         if (socket !== ws) return;
         if (plain) controls.$welcome({}); // says nothing
-        else raw('$hello', { session, received: session && (acked = received), try: ++dials, rooms: hooks._rooms?.(), token: secret });
+        else raw('$hello', { session, received: session && (acked = received), try: ++dials, rooms: client._rooms?.(), token: secret });
       };
       socket.onmessage = ({ data }) => socket === ws && receive('' + data);
       // Where a handshake fails, Node 22 has no close event, and Deno's has code 0. An error of an open connection is
@@ -133,12 +132,12 @@ export const link = (
     } catch (error) {
       await 0; // whoever has just called the constructor has bound its callbacks now
       if (mine !== attempt) return;
-      lost(1006, `${error}`);
-      later(0, () => fail('unavailable', `${error}`, error)); // not now: a callback may connect, and fail, and so on
+      lost(1006, '' + error);
+      later(0, () => fail('unavailable', '' + error, error)); // not now: a callback may connect, and fail, and so on
     }
   };
 
-  // Control messages that belong to the connection; all others are counted. Without a prototype: a type may be anything.
+  // Control messages that belong to the connection; all others are counted.
   const controls: Record<string, (data: any) => unknown> = {
     $welcome(data) {
       if (state !== 'connecting') return;
@@ -149,7 +148,7 @@ export const link = (
         session = welcome.session;
         raw('$ack', 0);
       }
-      for (const { _text } of sent) ws!.send(_text);
+      for (const out of sent) ws!.send(out._text);
       renew(welcome.expires);
       state = 'open';
       stable = Date.now() + stableAfter;
@@ -158,7 +157,7 @@ export const link = (
       expire();
       drop('too_big', queue.filter(big));
       flush();
-      hooks._emit('open', { resumed: !!same });
+      client._emit('open', { resumed: !!same });
     },
     $ping() {
       acknowledge();
@@ -203,11 +202,12 @@ export const link = (
       if (owed > 2e4 || received - acked >= welcome.ack!) acknowledge();
     }
     if (/^(open|close|error|gap)$/.test(type)) console.warn('wsctl: ignored', text);
-    else if (type === '$gap' || type === '$room') hooks[type as '$gap']?.(data);
+    else if (type === '$gap') client._emit('gap', data ?? {});
+    else if (type === '$room') client._room?.(data);
     else if (type[0] === '$') (calls.get(id) as any)?.[type]?.(data);
     else if (id === undefined || plain) {
-      hooks._emit(type, data, message);
-      hooks._delivered?.(message);
+      client._emit(type, data, message);
+      client._delivered?.(message);
     } else if (Number.isSafeInteger(id) && id > 0) asked(type, id, data);
   };
 
@@ -215,7 +215,7 @@ export const link = (
     const mine = calls; // of this session
     const answer = (type: string, data: unknown) => mine === calls && put({ _text: compose(type, data, id) });
     try {
-      const fn = hooks._handler(type);
+      const fn = client._of('$' + type).pop()?._fn;
       if (!fn) throw new WsError('not_found');
       answer('$reply', await fn(data));
     } catch (error) {
@@ -242,7 +242,7 @@ export const link = (
       } catch (error) {
         if (mine !== ws) return;
         renew(expires / 5);
-        fail('unauthenticated', `${error}`, error);
+        fail('unauthenticated', '' + error, error);
       }
     });
   };
@@ -255,14 +255,12 @@ export const link = (
     }
     // Final are: normal, errors that a retry repeats, the client's fault. All others are tried again, 4401 and 4409 once.
     retry ??= !/^(10(0[0237-9]|10)|44(?!0[189]|29))/.test(code as any) && !refused[code];
-    let delay = 0;
-    if (code === 4409) session = undefined;
-    if (retry && (code === 4401 || code === 4409)) refused[code] = true;
-    else if (!away && Date.now() < eager) eager = 0;
-    else {
-      const { min = 100, max = 100 + Math.min(maxDelay, minDelay * factor ** tries) } = away ?? {};
-      delay = +min + Math.random() * (max - min) || 100; // 0 × Infinity is NaN, which would be no delay
-    }
+    const { min = 100, max = 100 + Math.min(maxDelay, minDelay * factor ** tries) } = away ?? {};
+    let delay = +min + Math.random() * (max - min) || 100; // 0 × Infinity is NaN, which would be no delay
+    if (retry && (code === 4401 || code === 4409)) {
+      refused[code] = true;
+      delay = 0;
+    } else if (!away && Date.now() < eager) delay = eager = 0;
     retry = reconnect && tries++ < maxAttempts && (guard(shouldRetry, code, reason, retry) ?? retry);
     if (state !== 'closed') over(code, reason, !!retry && delay); // shouldRetry may have closed it
   };
@@ -272,7 +270,7 @@ export const link = (
   const over = (code: number, reason: string, delay: number | false) => {
     const opened = state === 'open';
     const reconnect = delay !== false;
-    ws?.close(code, reason); // may throw, when nothing has changed yet
+    ws?.close(code, reason);
     ws = away = undefined;
     attempt++;
     stable = Infinity;
@@ -280,17 +278,17 @@ export const link = (
     after(delay as number, reconnect && dial);
     renew();
     if (!reconnect) listen('remove');
-    if (!reconnect || !session) forget(code === 4401 ? 'unauthenticated' : undefined);
+    if (!reconnect || !session || code === 4409) forget(code === 4401 ? 'unauthenticated' : undefined);
     // Attempts that fail while the page knows that there is no connection are no news, until the last.
     if (told && reconnect) return;
     told = reconnect; // first: a callback may close, or connect
-    hooks._emit('close', { code, reason, opened, reconnect, delay: +delay });
+    client._emit('close', { code, reason, opened, reconnect, delay: +delay });
   };
 
   // The session is over: of what was written nobody knows whether it was handled, and nothing that belongs to it has a
   // meaning in another.
   const forget = (code = 'unavailable') => {
-    const gone = [...calls.values(), ...sent, ...queue.filter(({ _until }) => state === 'closed' || !_until)];
+    const gone = [...calls.values(), ...sent, ...queue.filter((out) => state === 'closed' || !out._until)];
     sent = [];
     session = undefined;
     base = received = acked = 0;
@@ -308,7 +306,7 @@ export const link = (
     if (dropped) fail(code, dropped + ' messages lost', { dropped });
   };
 
-  const expire = () => drop('timeout', queue.filter(({ _until }) => _until! < Date.now()));
+  const expire = () => drop('timeout', queue.filter((out) => out._until! < Date.now()));
 
   // Sets the timer of the state, or none, in place of the last one.
   const after = (ms?: number, fn?: (() => void) | false | 0) => {
@@ -367,7 +365,7 @@ export const link = (
   // Writes what belongs to the connection, and is neither counted nor kept.
   const raw = (type: string, data?: unknown) => ws?.send(compose(type, data));
 
-  const big = ({ _text }: Outgoing) => _text.length * 3 > welcome.max! && size(_text) > welcome.max!; // size is slow
+  const big = (out: Outgoing) => out._text.length * 3 > welcome.max! && size(out._text) > welcome.max!; // size is slow
 
   // A socket that is closing would swallow a message, a server that is going away not read it. A server that acknowledges
   // nothing gets no more.
@@ -432,10 +430,10 @@ export const link = (
 
   const fail = (code: string, message: string, data: unknown) => {
     const error = new WsError(code, message, data);
-    if (!hooks._emit('error', error)) console.warn(error);
+    if (!client._emit('error', error)) console.warn(error);
   };
 
-  Object.assign(hooks, {
+  Object.assign(client, {
     _state: () => state,
     _window: () => welcome.window!,
     _connect() {

@@ -63,7 +63,7 @@ export const rooms: object = {
       },
     };
   },
-  $room(this: Client & Hooks, data: any) {
+  _room(this: Client & Hooks, data: any) {
     if (data) {
       this._delivered!(data);
       if (data.recovered === false) this._emit('gap', { room: data.room });
@@ -74,7 +74,7 @@ export const rooms: object = {
     if (typeof room !== 'string' || (pos !== null && typeof pos !== 'string')) return;
     all.delete(room); // so that the newest is the last
     if (pos !== null) all.set(room, pos);
-    if (all.size > 100) all.delete(all.keys().next().value!);
+    if (all.size > 100) all.delete([...all.keys()][0]);
   },
   // 6000 characters of the 16 KiB that $hello may have: names have 128 bytes at most, so that few characters take more than one.
   _rooms(this: Client) {

@@ -43,21 +43,22 @@ export type Uploads<P extends Protocol> = (string extends keyof P['calls'] ? str
 
 type Source = Iterable<unknown> | AsyncIterable<unknown>;
 
-// Watcher is where the two sides of a stream meet: one waits until the other, or the end of the call, wakes it.
+// Watcher is where the two sides of a stream meet: one waits until it is ready, or the call over, and says whether that is
+// so; the other wakes it to look again.
 interface Watcher {
+  (ready: () => unknown): Promise<boolean | undefined>;
   _over?: boolean;
-  _wake(): void;
-  _wait(): Promise<void>;
+  _wake?: () => void;
 }
 
 const watch = (end: Promise<unknown>): Watcher => {
-  const watcher: Watcher = {
-    _wake() {},
-    _wait: () => new Promise((done) => (watcher._wake = done)),
+  const watcher: Watcher = async (ready) => {
+    while (!ready() && !watcher._over) await new Promise<void>((done) => (watcher._wake = done));
+    return watcher._over;
   };
   const over = () => {
     watcher._over = true;
-    watcher._wake();
+    watcher._wake?.();
   };
   end.then(over, over);
   return watcher;
@@ -69,12 +70,9 @@ const pump = async (call: Call, end: Promise<unknown>, source: Source) => {
   let credit = 0;
   call.$more = (n) => {
     if (n > 0) credit += +n;
-    watcher._wake();
+    watcher._wake?.();
   };
-  const ended = async () => {
-    while (credit < 1 && !watcher._over) await watcher._wait();
-    return watcher._over;
-  };
+  const ended = () => watcher(() => credit >= 1);
   try {
     if (await ended()) return;
     for await (const item of source) {
@@ -99,19 +97,18 @@ export const streaming: object = {
     let taken = 0;
     call.$item = (item) => {
       items.push(item);
-      watcher._wake();
+      watcher._wake?.();
     };
     if (source) pump(call, end, source);
     try {
       for (;;) {
-        if (items.length) {
-          yield items.shift();
-          if (++taken * 2 >= this._window()) {
-            call._tell('$more', taken);
-            taken = 0;
-          }
-        } else if (watcher._over) return end; // throws what it rejected with
-        else await watcher._wait();
+        await watcher(() => items.length);
+        if (!items.length) return end; // throws what it rejected with
+        yield items.shift();
+        if (++taken * 2 >= this._window()) {
+          call._tell('$more', taken);
+          taken = 0;
+        }
       }
     } finally {
       call._stop?.('canceled'); // means nothing where it is over, or never was

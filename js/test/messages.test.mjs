@@ -21,7 +21,7 @@ test('the bundles export their names, and nothing else', () => {
 });
 
 test('the core is the same without streams and rooms', () => {
-  const names = (c) => Object.getOwnPropertyNames(c.prototype).filter((name) => /^[^$]../.test(name)).sort();
+  const names = (c) => Object.getOwnPropertyNames(c.prototype).filter((name) => /^[^_]../.test(name)).sort();
   const more = ['room', 'stream', 'upload'];
   assert.deepEqual(names(full.Client).filter((name) => !more.includes(name)), names(core.Client));
   for (const name of more) assert.equal(typeof full.Client.prototype[name], 'function');
