@@ -242,10 +242,16 @@ func TestPresence(t *testing.T) {
 	ts := serve(t)
 	all := meet(t, ts, "Ada", "Grace", "Linus")
 	two := all[1].enter("second", "Grace")
+	if s := all[0].enter("second", "Ada"); s.names() != "Grace, Ada" {
+		t.Errorf("in the other room: %s", s.names())
+	}
 	all[1].ws.Close() // without a word
-	for _, g := range []*guest{all[0], all[2]} {
-		if d := expect[Departure](g, "left"); d.Room != "lobby" || d.ID != two.You {
-			t.Errorf("left: %+v, want %s", d, two.You)
+	for _, left := range []struct {
+		g    *guest
+		room string
+	}{{all[0], "lobby"}, {all[0], "second"}, {all[2], "lobby"}} {
+		if d := expect[Departure](left.g, "left"); d.Room != left.room || d.ID != two.You {
+			t.Errorf("left: %+v, want %s of %s", d, two.You, left.room)
 		}
 	}
 	if s := all[0].enter("second", "Ada"); s.names() != "Ada" {
