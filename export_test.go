@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"go/token"
+	"maps"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -81,3 +83,34 @@ func GoComments(src []byte) (at func(keyword token.Token, line int) string, typ 
 
 // CommentAt is the comment that WriteTypes finds at a file:line.
 func CommentAt(pos string) string { return newSourceDocs().declared(pos) }
+
+// DirOf is where WriteTypes would look for the types of a package, if it knows those of others.
+func DirOf(known map[string]string, pkg string) string {
+	d := newSourceDocs()
+	for pkg, file := range known {
+		d.note(pkg, file)
+	}
+	if dir := d.dirs[pkg]; dir != "" {
+		return dir
+	}
+	return d.guess(pkg)
+}
+
+// TypesIn are the names of the types that WriteTypes finds in a directory.
+func TypesIn(dir, pkg string) []string {
+	return slices.Sorted(maps.Keys(newSourceDocs().dir(dir, pkg)))
+}
+
+// TypeNames are the names that WriteTypes gives to types.
+func TypeNames(types ...reflect.Type) (names []string) {
+	var list []*namedType
+	for _, typ := range types {
+		list = append(list, &namedType{Type: typ})
+	}
+	byType := slices.Clone(list)
+	nameTypes(list)
+	for _, n := range byType {
+		names = append(names, n.name)
+	}
+	return names
+}

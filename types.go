@@ -28,7 +28,7 @@ import (
 // means it; omitzero; a field of an embedded pointer). What is sent to the server is asked for no less, though a member that
 // is missing there is its zero value. A pointer may be null, a nil slice or map is [] or {}, []byte is a base64 string, a
 // time.Time is a string. Interfaces, raw JSON and types with MarshalJSON or MarshalJSONTo are unknown, those with MarshalText
-// or AppendText strings. A type with a method TypeScript() string, which is called on its zero value, is what that returns, as
+// or AppendText strings; so are those with the methods of decoding alone. A type with a method TypeScript() string, which is called on its zero value, is what that returns, as
 // `'red' | 'green'`.
 //
 // Doc comments are those of the Go source, if it is found where it was compiled: usually in a test, and not in a program
@@ -42,6 +42,8 @@ import (
 //		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 //		_ = h.WriteTypes(w)
 //	})
+//
+// It has no more to say of an error than nothing: wsctltest.Types finds it earlier, or a call with io.Discard at start-up.
 func (h *Handler) WriteTypes(w io.Writer) error {
 	text, err := h.types()
 	if err != nil {
@@ -294,9 +296,16 @@ func (t *typeWriter) ref(typ reflect.Type) string {
 // nameTypes gives each type a name. Two of the same are told apart by their packages, and by a number if that doesn't do; so
 // is one that means something else in TypeScript.
 func nameTypes(list []*namedType) {
-	// Stable: what functions declare can be told apart by nothing but where it was found.
+	// By the names of packages, not their paths: of main that is another in its tests. Stable: what functions declare can be
+	// told apart by nothing but where it was found.
+	var paths []string
+	for _, n := range list {
+		pkg, _, _ := strings.Cut(n.String(), ".")
+		paths = append(paths, n.PkgPath()+".", pkg+".")
+	}
+	short := strings.NewReplacer(paths...)
 	slices.SortStableFunc(list, func(a, b *namedType) int {
-		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.PkgPath(), b.PkgPath()))
+		return cmp.Or(cmp.Compare(short.Replace(a.Name()), short.Replace(b.Name())), cmp.Compare(short.Replace(a.PkgPath()+"."), short.Replace(b.PkgPath()+".")))
 	})
 	count, used := map[string]int{}, map[string]bool{}
 	for _, n := range list {

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // How types.go finds doc comments: in the Go source, if it is where the compiler found it.
@@ -91,8 +92,7 @@ func (d *sourceDocs) learnFunc(pc uintptr) {
 
 func (d *sourceDocs) note(pkg, file string) {
 	dir := filepath.ToSlash(filepath.Dir(file))
-	first, _, _ := strings.Cut(pkg, "/")
-	if !filepath.IsAbs(file) || !strings.Contains(first, ".") && strings.HasSuffix(dir, "/src/"+pkg) {
+	if !filepath.IsAbs(file) || strings.HasPrefix(dir, standardLibrary()) {
 		return // what the standard library says would change with the version of Go
 	}
 	d.dirs[pkg] = dir
@@ -101,6 +101,27 @@ func (d *sourceDocs) note(pkg, file string) {
 	}
 	if info, ok := debug.ReadBuildInfo(); ok && pkg == "main" {
 		d.dirs[info.Path] = dir
+	}
+}
+
+// standardLibrary is the directory that has the packages of Go, where this program was compiled.
+var standardLibrary = sync.OnceValue(func() string {
+	cut := runtime.FuncForPC(reflect.ValueOf(strings.Cut).Pointer())
+	file, _ := cut.FileLine(cut.Entry())
+	return filepath.ToSlash(filepath.Dir(filepath.Dir(file))) + "/"
+})
+
+// moduleOf returns the directory of the module that has a directory, or "".
+func moduleOf(dir string) string {
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
 	}
 }
 
@@ -113,7 +134,11 @@ func (d *sourceDocs) guess(pkg string) (dir string) {
 		if n <= nearest || !ok || root == "" {
 			continue
 		}
-		if s, err := os.Stat(root + pkg[n:]); err == nil && s.IsDir() {
+		s, err := os.Stat(root + pkg[n:])
+		if err != nil || !s.IsDir() {
+			continue
+		}
+		if module := moduleOf(d.dirs[known]); module != "" && module == moduleOf(root+pkg[n:]) {
 			nearest, dir = n, root+pkg[n:]
 		}
 	}
@@ -139,9 +164,12 @@ func (d *sourceDocs) dir(dir, pkg string) map[string]typeDoc {
 		return types
 	}
 	types := map[string]typeDoc{}
-	names, _ := filepath.Glob(filepath.Join(dir, "*.go"))
-	for _, name := range names {
-		if f := d.file(filepath.ToSlash(name)); f.pkg == pkg {
+	entries, _ := os.ReadDir(dir) // not Glob: a directory may be named like a pattern
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") {
+			continue
+		}
+		if f := d.file(filepath.ToSlash(filepath.Join(dir, e.Name()))); f.pkg == pkg {
 			for name, doc := range f.types {
 				if _, ok := types[name]; !ok {
 					types[name] = doc

@@ -1,6 +1,7 @@
 package wsctl_test
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -8,7 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -239,4 +243,43 @@ func FuzzGoComments(f *testing.F) {
 		at, typ, field := wsctl.GoComments(src)
 		_, _, _ = at(token.FUNC, 1), typ("T"), field("T", "A")
 	})
+}
+
+// Where the checkout lies makes no difference, and what is beside it isn't looked at.
+func TestSourceDirectories(t *testing.T) {
+	root := filepath.ToSlash(t.TempDir())
+	write := func(name, text string) {
+		t.Helper()
+		name = filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, module := range []string{"src/app", "src/github.com/me/app", "src/github.com/you/lib"} {
+		write(module+"/go.mod", "module x\n")
+		write(module+"/a.go", "package a\n")
+		write(module+"/sub/b.go", "// T is commented.\npackage b\n\n// T is T.\ntype T int\n")
+	}
+	write("[ab]c/x.go", "package x\n\n// T is T.\ntype T int\n")
+	mine := map[string]string{"app": root + "/src/app/a.go", "github.com/me/app": root + "/src/github.com/me/app/a.go"}
+	for pkg, want := range map[string]string{
+		"app":                    root + "/src/app", // no package of Go's
+		"app/sub":                root + "/src/app/sub",
+		"github.com/me/app/sub":  root + "/src/github.com/me/app/sub",
+		"github.com/you/lib":     "", // of another version, perhaps
+		"github.com/you/lib/sub": "",
+		"strings":                "",
+	} {
+		if got := wsctl.DirOf(mine, pkg); got != want {
+			t.Errorf("%s: %s, want %s", pkg, got, want)
+		}
+	}
+	cut := runtime.FuncForPC(reflect.ValueOf(strings.Cut).Pointer())
+	file, _ := cut.FileLine(cut.Entry())
+	if got := wsctl.DirOf(map[string]string{"strings": file}, "strings"); got != "" {
+		t.Errorf("Go's own comments are taken from %s", got)
+	}
+	if got := wsctl.TypesIn(root+"/[ab]c", "x"); !slices.Equal(got, []string{"T"}) {
+		t.Errorf("found %q", got)
+	}
 }

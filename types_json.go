@@ -27,6 +27,8 @@ var (
 	rawTypes         = []reflect.Type{rawValueType, reflect.TypeFor[jsonv1.RawMessage]()}
 	scripterTypes    = []reflect.Type{reflect.TypeFor[typeScripter]()}
 	jsonEncoders     = []reflect.Type{reflect.TypeFor[json.MarshalerTo](), reflect.TypeFor[json.Marshaler]()}
+	jsonDecoders     = []reflect.Type{reflect.TypeFor[json.UnmarshalerFrom](), reflect.TypeFor[json.Unmarshaler]()}
+	textDecoders     = []reflect.Type{reflect.TypeFor[encoding.TextUnmarshaler]()}
 	textEncoders     = []reflect.Type{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextAppender]()}
 	errInvalidString = "`string` is for numbers only"
 )
@@ -56,9 +58,9 @@ func (t *typeWriter) expr(typ reflect.Type, where string) string {
 func (t *typeWriter) custom(typ reflect.Type, where string) (text string, ok bool) {
 	switch {
 	case isScripter(typ):
-		text = strings.TrimSpace(reflect.New(typ).Interface().(typeScripter).TypeScript())
+		text = strings.TrimSpace(script(typ))
 		if text == "" {
-			t.fail(where, "its method TypeScript returns nothing")
+			t.fail(where, "its method TypeScript, which is called on the zero value, panics or returns nothing")
 		}
 		if typ.Name() == "" {
 			text = "(" + text + ")"
@@ -68,8 +70,19 @@ func (t *typeWriter) custom(typ reflect.Type, where string) (text string, ok boo
 		return "unknown", true
 	case implementsAny(typ, textEncoders):
 		return "string", true
+	// Those that only decode by themselves: what a client may send isn't what they are made of.
+	case implementsAny(typ, jsonDecoders):
+		return "unknown", true
+	case implementsAny(typ, textDecoders):
+		return "string", true
 	}
 	return "", false
+}
+
+// script asks a type what it is; nothing if it panics.
+func script(typ reflect.Type) string {
+	defer func() { _ = recover() }()
+	return reflect.New(typ).Interface().(typeScripter).TypeScript()
 }
 
 // isScripter reports whether the type has a method TypeScript of its own. One that is promoted is of its embedded field,

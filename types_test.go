@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,10 @@ type (
 	tsPoint  struct{ X, Y int }
 	tsMood   struct{ Good bool }
 	silent   struct{ A int }
+	tsSpot   struct{ X int }
+	tsPin    struct{ *tsSpot }
+	tsReads  struct{ n int }
+	tsSpelt  struct{ N int }
 )
 
 func (t tsText) MarshalText() ([]byte, error)               { return []byte(t.s), nil }
@@ -38,8 +43,12 @@ func (t *tsJSONTo) MarshalJSONTo(e *jsontext.Encoder) error { return e.WriteToke
 func (tsColor) TypeScript() string                          { return `'red' | 'green'` }
 func (*tsPoint) TypeScript() string                         { return "  [number, number]\n" }
 func (tsPoint) MarshalJSON() ([]byte, error)                { return []byte("[1,2]"), nil }
+func (tsSpot) MarshalJSON() ([]byte, error)                 { return []byte("1"), nil }
+func (s tsSpot) TypeScript() string                         { return "1"[:s.X+1] }
 func (silent) TypeScript() string                           { return "" }
 func (tsMood) TypeScript() string                           { return "never" }
+func (t *tsReads) UnmarshalJSON(b []byte) error             { t.n = len(b); return nil }
+func (t *tsSpelt) UnmarshalText(b []byte) error             { t.N = len(b); return nil }
 
 // Types that contain others, or themselves.
 type (
@@ -248,6 +257,8 @@ func TestTypeScript(t *testing.T) {
 
 		// Types with methods, which go by their names.
 		{reflect.TypeFor[tsText](), "tsText"},
+		{reflect.TypeFor[tsReads](), "tsReads"},
+		{reflect.TypeFor[tsSpelt](), "tsSpelt"},
 		{reflect.TypeFor[struct{ tsText }](), "string"},     // promoted
 		{reflect.TypeFor[struct{ *tsJSONTo }](), "unknown"}, // promoted
 		{reflect.TypeFor[struct{ tsPoint }](), "([number, number])"},
@@ -278,6 +289,8 @@ func TestTypeScriptDeclarations(t *testing.T) {
 		{reflect.TypeFor[tsAppend](), "type tsAppend = string;"},
 		{reflect.TypeFor[tsJSON](), "type tsJSON = unknown;"},
 		{reflect.TypeFor[tsJSONTo](), "type tsJSONTo = unknown;"},
+		{reflect.TypeFor[tsReads](), "type tsReads = unknown;"},
+		{reflect.TypeFor[tsSpelt](), "type tsSpelt = string;"},
 		{reflect.TypeFor[tsColor](), "type tsColor = 'red' | 'green';"},
 		{reflect.TypeFor[tsPoint](), "type tsPoint = [number, number];"},
 		{reflect.TypeFor[tsPoints](), "type tsPoints = [number, number];"},                     // all of it is promoted
@@ -334,7 +347,9 @@ func TestTypeScriptErrors(t *testing.T) {
 		{reflect.TypeFor[struct{ A []named }](), "wsctl_test.named.C: a chan int is nothing that JSON can carry"},
 		{reflect.TypeFor[struct{ A struct{ B *time.Duration } }](), "x.A.B: a time.Duration has no form in JSON"},
 		{reflect.TypeFor[tsPage[chan int]](), "wsctl_test.tsPage[chan int].Items: a chan int is nothing"},
-		{reflect.TypeFor[silent](), "wsctl_test.silent: its method TypeScript returns nothing"},
+		{reflect.TypeFor[silent](), "wsctl_test.silent: its method TypeScript, which is called on the zero value, panics or returns nothing"},
+
+		{reflect.TypeFor[tsPin](), "wsctl_test.tsPin: its method TypeScript, which is called on the zero value, panics"},
 
 		// Options that don't fit.
 		{tagged(reflect.TypeFor[string](), ",string"), "x.A: `string` is for numbers only"},
@@ -477,4 +492,16 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	return w.Buffer.Write(p)
+}
+
+// The package main has another path in its tests than in the program. Names and their numbers are the same.
+func TestTypeNames(t *testing.T) {
+	pages := []reflect.Type{reflect.TypeFor[tsPage[hall.Line]](), reflect.TypeFor[tsPage[packageLine]](), reflect.TypeFor[tsPage[int]]()}
+	got := fmt.Sprint(wsctl.TypeNames(pages...))
+	slices.Reverse(pages)
+	names := wsctl.TypeNames(pages...)
+	slices.Reverse(names)
+	if got != fmt.Sprint(names) || names[2] != "tsPage_int" || names[0] == names[1] {
+		t.Errorf("%s, found the other way round %s", got, names)
+	}
 }

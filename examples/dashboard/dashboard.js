@@ -63,7 +63,7 @@ const client = new Client('/ws');
 // follow asks for samples, for as long as the page is there. The stream ends when the session does: the server was started
 // anew, or the page was away for too long. Then it asks again, for those after the newest that it has.
 async function follow() {
-  for (;;) {
+  while (client.state !== 'closed') {
     try {
       for await (const sample of client.stream('metrics', last)) take(sample);
     } catch (error) {
