@@ -5,7 +5,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { Client, WsError } from '../dist/wsctl.js';
 import {
   FakeWebSocket, catching, counted, dials, last, outcome, redial, resume, sent, settle, setup, teardown, thrown, tick,
-  warnings, welcome,
+  usable, warnings, welcome,
 } from './fake.mjs';
 
 beforeEach(setup);
@@ -17,23 +17,6 @@ const open = (options, data) => {
   client.on('error', () => 0);
   welcome(data);
   return client;
-};
-
-// The client is of use: a message comes, a call is answered, and no timer has thrown.
-const usable = async (client) => {
-  assert.equal(client.state, 'open');
-  const got = [];
-  const off = client.on('fine', (data) => got.push(data));
-  last().message({ type: 'fine', data: 1 });
-  off();
-  assert.deepEqual(got, [1]);
-  const call = client.call('fine', 2);
-  const { id, data } = counted().at(-1);
-  assert.equal(data, 2);
-  last().message({ type: '$reply', id, data: 3 });
-  assert.equal(await outcome(call), 3);
-  tick(1);
-  assert.deepEqual(thrown, []);
 };
 
 const values = ['null', 'true', '0', '-1', '1.5', '1e999', '""', '"x"', '[]', '[1]', '{}',

@@ -1,4 +1,5 @@
 // What the unit tests share: a WebSocket that does what it is told, a clock that stands still, dice without surprise.
+import assert from 'node:assert/strict';
 import { mock } from 'node:test';
 
 export class FakeWebSocket {
@@ -156,4 +157,21 @@ export function page() {
     delete globalThis.document;
   };
   return { fire, gone };
+}
+
+// The client is of use: a message comes, a call is answered, and no timer has thrown.
+export async function usable(client) {
+  assert.equal(client.state, 'open');
+  const got = [];
+  const off = client.on('fine', (data) => got.push(data));
+  last().message({ type: 'fine', data: 1 });
+  off();
+  assert.deepEqual(got, [1]);
+  const call = client.call('fine', 2);
+  const { id, data } = counted().at(-1);
+  assert.equal(data, 2);
+  last().message({ type: '$reply', id, data: 3 });
+  assert.equal(await outcome(call), 3);
+  tick(1);
+  assert.deepEqual(thrown, []);
 }

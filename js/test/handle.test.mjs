@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { Client, WsError } from '../dist/wsctl.js';
 import {
-  FakeWebSocket, catching, counted, last, outcome, redial, resume, sent, settle, setup, teardown, thrown, tick,
-  welcome,
+  FakeWebSocket, catching, counted, last, redial, sent, settle, setup, teardown, thrown, tick, usable, welcome,
 } from './fake.mjs';
 
 beforeEach(setup);
@@ -16,23 +15,6 @@ const open = (options, data) => {
   client.on('error', () => 0);
   welcome(data);
   return client;
-};
-
-// The client is of use: a message comes, a call is answered, and no timer has thrown.
-const usable = async (client) => {
-  assert.equal(client.state, 'open');
-  const got = [];
-  const off = client.on('fine', (data) => got.push(data));
-  last().message({ type: 'fine', data: 1 });
-  off();
-  assert.deepEqual(got, [1]);
-  const call = client.call('fine', 2);
-  const { id, data } = counted().at(-1);
-  assert.equal(data, 2);
-  last().message({ type: '$reply', id, data: 3 });
-  assert.equal(await outcome(call), 3);
-  tick(1);
-  assert.deepEqual(thrown, []);
 };
 
 test('handle: answers, at once or later, with or without a result', async () => {
