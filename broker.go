@@ -2,7 +2,14 @@ package wsctl
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/wsctl/wsctl/internal/membroker"
 )
 
 // Broker carries messages between the hubs of several nodes. All methods may be called from any goroutine. Whoever makes it
@@ -63,4 +70,289 @@ func (r Retention) outlives() time.Duration {
 		return r.Age
 	}
 	return 5 * time.Minute
+}
+
+// brokerTimeout is how long a broker may take for anything.
+const brokerTimeout = 5 * time.Second
+
+// link is a Hub's tie to its broker: the topics that it is subscribed to, and what it knows of other nodes. A hub that keeps
+// history without a Broker has one of its own, in memory.
+type link struct {
+	h      *Hub
+	broker Broker
+	keeper HistoryBroker     // nil: no room keeps history
+	memory *membroker.Broker // nil: history isn't kept here
+	remote bool              // there may be other nodes
+	node   string            // names this hub among the nodes
+
+	ctx    context.Context // ends with the last handler
+	cancel context.CancelFunc
+	work   sync.WaitGroup // goroutines
+
+	seq  atomic.Uint64 // of the newest packet
+	down atomic.Bool   // the last thing that the broker was asked for failed
+
+	failures, gaps, recovered, notRecovered atomic.Uint64
+	strangers                               atomic.Int64 // when one was last logged, Unix seconds
+
+	// Guarded by the hub's mu:
+	topics  map[roomKey]*topic
+	own     map[uint64]ownState // packets of rooms without history that are being published, or were delivered here alone
+	ownLate []uint64            // of own, the latter, the oldest first
+	lost    []*topic            // that must ask for their history
+	finders int                 // goroutines that do
+	stale   []staleMember       // members that have to be told positions
+	cluster cluster
+	timer   *time.Timer // of tick; nil: it doesn't run
+	busy    bool        // a goroutine does the chores
+	stopped bool
+}
+
+// ownState is what has become of a packet of this node.
+type ownState byte
+
+const (
+	ownFlying    ownState = iota // it is being published
+	ownDelivered                 // and came back before that was over
+	ownLocal                     // its publishing failed, and this node's members have it
+)
+
+const maxOwnLate = 1024
+
+// link returns the hub's link, or nil: it is alone, and keeps no history.
+func (h *Hub) link() *link {
+	if h.Broker == nil && h.History == nil {
+		return nil
+	}
+	if l := h.linked.Load(); l != nil {
+		return l
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.linked.Load() == nil {
+		h.linked.Store(newLink(h))
+	}
+	return h.linked.Load()
+}
+
+func newLink(h *Hub) *link {
+	l := &link{h: h, remote: h.Broker != nil, node: rand.Text()[:10], topics: make(map[roomKey]*topic), own: make(map[uint64]ownState)}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.cluster.init()
+	keeper, keeps := h.Broker.(HistoryBroker)
+	switch {
+	case h.History == nil:
+		l.broker = h.Broker
+	case keeps:
+		l.broker, l.keeper = keeper, keeper
+	default:
+		limit := h.HistoryBuffer
+		if limit <= 0 {
+			limit = defaultHistoryBuffer
+		}
+		l.memory = &membroker.Broker{Direct: true, Limit: limit}
+		l.keeper = memory{l.memory}
+		if l.broker = l.keeper; h.Broker != nil {
+			l.keeper = &nodeHistory{Broker: h.Broker, log: l.memory, last: make(map[string]*int),
+				keep: func(topic string) Retention { return h.retention(topicKey(topic)) }}
+			l.broker = l.keeper
+		}
+	}
+	return l
+}
+
+const defaultHistoryBuffer = 64 << 20
+
+// memory is the broker of a hub that has none: history, in this process alone.
+type memory struct{ *membroker.Broker }
+
+func (m memory) PublishKeep(ctx context.Context, topic string, msg []byte, keep Retention) error {
+	return m.Broker.PublishKeep(ctx, topic, msg, keep.Messages, keep.Age)
+}
+
+// nodeHistory gives a Broker that keeps nothing a history on each node: what a node was told while it was subscribed.
+type nodeHistory struct {
+	Broker
+	log  *membroker.Broker
+	keep func(topic string) Retention
+
+	mu   sync.Mutex      // guards following
+	last map[string]*int // the newest subscription of each topic that is kept
+}
+
+func (n *nodeHistory) PublishKeep(ctx context.Context, topic string, msg []byte, _ Retention) error {
+	return n.Publish(ctx, topic, msg)
+}
+
+func (n *nodeHistory) Subscribe(ctx context.Context, topic string, deliver func(pos string, msg []byte)) (stop func(), err error) {
+	keep := n.keep(topic)
+	if !keep.keeps() {
+		return n.Broker.Subscribe(ctx, topic, deliver)
+	}
+	own := new(int)
+	n.mu.Lock()
+	n.last[topic] = own
+	n.mu.Unlock()
+	n.log.Forget(topic) // what was published since the last subscription isn't in it
+	end, err := n.log.Subscribe(ctx, topic, deliver)
+	if err != nil {
+		return nil, err
+	}
+	off, err := n.Broker.Subscribe(ctx, topic, func(_ string, msg []byte) {
+		switch {
+		case !n.isLast(topic, own): // a subscription that is ending
+		case msg == nil:
+			n.log.Forget(topic)
+			n.log.Missed(topic)
+		default:
+			_ = n.log.PublishKeep(context.Background(), topic, msg, keep.Messages, keep.Age) // memory doesn't fail
+		}
+	})
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return func() {
+		off()
+		end()
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.last[topic] == own {
+			delete(n.last, topic)
+		}
+	}, nil
+}
+
+func (n *nodeHistory) isLast(topic string, own *int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.last[topic] == own
+}
+
+func (n *nodeHistory) Since(ctx context.Context, topic, pos string) (msgs [][]byte, newest string, ok bool, err error) {
+	return n.log.Since(ctx, topic, pos)
+}
+
+// outcome notes whether the broker did what it was asked for, and returns its error with what was asked.
+func (l *link) outcome(what string, err error) error {
+	if err == nil {
+		if l.down.Load() && l.down.Swap(false) {
+			l.h.log().Info("wsctl: the broker is back")
+		}
+		return nil
+	}
+	if l.ctx.Err() == nil {
+		l.failures.Add(1)
+		if !l.down.Swap(true) {
+			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
+		}
+	}
+	return fmt.Errorf("wsctl: %s: %w", what, err)
+}
+
+// stranger notes a message that isn't of a hub of this version. The log has one a minute.
+func (l *link) stranger(topic string, err error) {
+	l.failures.Add(1)
+	now, last := time.Now().Unix(), l.strangers.Load()
+	if now-last >= 60 && l.strangers.CompareAndSwap(last, now) {
+		l.h.log().Warn("wsctl: ignored what came from the broker", "topic", topic, "error", err)
+	}
+}
+
+// limit gives a context for what the broker is asked for.
+func (l *link) limit() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(l.ctx, brokerTimeout)
+}
+
+// packet begins a packet of this node.
+func (l *link) packet(kind packetKind) *packet {
+	return &packet{kind: kind, node: l.node, seq: l.seq.Add(1)}
+}
+
+// publish sends a packet that isn't kept.
+func (l *link) publish(topic string, p *packet) error {
+	ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout) // also after the last handler's end
+	defer cancel()
+	return l.outcome("publishing", l.broker.Publish(ctx, topic, p.encode()))
+}
+
+// topicName names a room at the broker.
+func (l *link) topicName(key roomKey) string {
+	switch key.kind {
+	case kindEveryone:
+		return "a"
+	case kindUser:
+		return "u" + key.name
+	case kindSocket:
+		return "n" + nodeOf(key.name)
+	default:
+		return "r" + key.name
+	}
+}
+
+// topicKey is the room of a topic of rooms; others name none.
+func topicKey(topic string) roomKey {
+	if topic[0] == 'r' {
+		return roomKey{kindRoom, topic[1:]}
+	}
+	return roomKey{}
+}
+
+// keepOf returns how much history a room keeps: as long as it lives, what it kept first.
+func (l *link) keepOf(key roomKey) Retention {
+	if l.keeper == nil || key.kind != kindRoom {
+		return Retention{}
+	}
+	h := l.h
+	h.mu.Lock()
+	t, r := l.topics[key], h.rooms[key]
+	h.mu.Unlock()
+	switch {
+	case t != nil:
+		return t.keep
+	case r != nil:
+		return Retention{}
+	}
+	return h.retention(key)
+}
+
+// retention asks Hub.History, for rooms that were joined by name.
+func (h *Hub) retention(key roomKey) (keep Retention) {
+	if h.History != nil && key.kind == kindRoom {
+		keep = h.History(key.name)
+	}
+	return keep
+}
+
+// nodeOf is the node of a Socket.ID of a hub with a Broker; empty: it has none.
+func nodeOf(id string) string {
+	_, node, _ := strings.Cut(id, ".")
+	return node
+}
+
+// suffix makes the Socket.IDs of a hub with a Broker tell its node.
+func (h *Hub) suffix() string {
+	if l := h.link(); l != nil && l.remote {
+		return "." + l.node
+	}
+	return ""
+}
+
+// addTo adds what the hub's tie to its broker has to say.
+func (h *Hub) addTo(st *Stats) {
+	l := h.linked.Load()
+	if l == nil {
+		return
+	}
+	if l.memory != nil {
+		st.HistoryBytes = l.memory.Bytes()
+	}
+	st.BrokerDown = l.down.Load()
+	st.BrokerErrors, st.BrokerGaps = l.failures.Load(), l.gaps.Load()
+	st.Recovered, st.NotRecovered = l.recovered.Load(), l.notRecovered.Load()
+	if l.remote {
+		h.mu.Lock()
+		st.Topics = len(l.topics)
+		h.mu.Unlock()
+	}
 }

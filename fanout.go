@@ -10,6 +10,7 @@ type frames struct {
 	plain    []byte
 	deflated []byte     // nil: not made, plain will do
 	mark     *eventMark // its event has a queue policy
+	control  bool       // it is of the protocol: clients of wsctl.v1 get it
 }
 
 // of returns the frame for a socket that takes deflated ones, or not. Uncompressed frames are always allowed (RFC 7692,
@@ -29,13 +30,27 @@ func makeFrames(typ string, data any, deflating bool) (frames, error) {
 		putBuffer(b)
 		return frames{}, err
 	}
-	var f frames
-	if deflating {
-		f.deflated = deflateFrame(b.Bytes())
-	}
-	f.plain = slices.Clone(frame(b.Bytes(), frameText))
+	f := framesIn(b.Bytes(), deflating)
 	putBuffer(b)
 	return f, nil
+}
+
+// framesOf makes frames of a message that is encoded.
+func framesOf(message []byte, deflating bool) frames {
+	b := getBuffer()
+	defer putBuffer(b)
+	b.Write(zeros[:headRoom])
+	b.Write(message)
+	return framesIn(b.Bytes(), deflating)
+}
+
+// framesIn makes frames of a message that has headRoom before it.
+func framesIn(b []byte, deflating bool) (f frames) {
+	if deflating {
+		f.deflated = deflateFrame(b)
+	}
+	f.plain = slices.Clone(frame(b, frameText))
+	return f
 }
 
 // batch is messages sent to one room one after the other, with nothing sent to another room between them.
@@ -58,6 +73,12 @@ const maxPending = 4 << 20
 func (h *Hub) publish(key roomKey, f frames, except []*Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.makeRoomLocked()
+	h.publishLocked(key, f, except)
+}
+
+// makeRoomLocked waits while too much waits for the fan-out. mu is held, but not while it waits.
+func (h *Hub) makeRoomLocked() {
 	for h.bytes > maxPending {
 		if h.taken.L == nil {
 			h.taken.L = &h.mu
@@ -65,6 +86,10 @@ func (h *Hub) publish(key roomKey, f frames, except []*Socket) {
 		h.startLocked()
 		h.taken.Wait()
 	}
+}
+
+// publishLocked is publish with mu held, and doesn't wait.
+func (h *Hub) publishLocked(key roomKey, f frames, except []*Socket) {
 	r := h.rooms[key]
 	if r == nil {
 		return
@@ -171,9 +196,9 @@ func (h *Hub) deliver(touched []*outbox) []*outbox {
 }
 
 // join makes one frame of a batch's: a run of bytes that all members share. It makes none of messages with a queue policy,
-// which must be told apart.
+// or of the protocol, which must be told apart.
 func (b *batch) join() frames {
-	if slices.ContainsFunc(b.frames, func(f frames) bool { return f.mark != nil }) {
+	if slices.ContainsFunc(b.frames, func(f frames) bool { return f.mark != nil || f.control }) {
 		return frames{}
 	}
 	if len(b.frames) == 1 {

@@ -164,6 +164,9 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 			return nil
 		}
 	}
+	if hello.Session != "" {
+		h.hub.announce(hello.Session, id)
+	}
 	root := h.rootContext(r)
 	if root == nil {
 		return &CloseError{Code: CloseInternal}
@@ -172,10 +175,10 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 		return &CloseError{Code: closeTryAgain, Reason: "no more connections are taken"}
 	}
 	secret := newSecret()
-	s := h.newSocket(socketID(secret))
+	s := h.newSocket(socketID(secret) + h.hub.suffix())
 	s.root = root
 	s.identify(id)
-	s.session = &session{try: hello.Try, noResume: h.opts.Resume < 0}
+	s.session = &session{try: hello.Try, noResume: h.opts.Resume < 0, recall: parseRecall(hello.Rooms, hello.Session)}
 	if !s.session.noResume {
 		s.out.log = &sendLog{}
 	}
@@ -250,7 +253,7 @@ func (h *Handler) reserveSession() bool {
 // resume gives a session its new connection. The errors are those of Socket.resume.
 func (h *Handler) resume(c *conn, hello *hello, id Identity) error {
 	h.mu.Lock()
-	s := h.sessions[socketID(hello.Session)]
+	s := h.sessions[socketID(hello.Session)+h.hub.suffix()]
 	h.mu.Unlock()
 	if s == nil {
 		return errLost

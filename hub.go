@@ -1,10 +1,7 @@
 package wsctl
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"iter"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +10,20 @@ import (
 // Hub knows the sockets of one or more handlers, and the rooms that they are in. The zero Hub is ready. All methods may be
 // called from any goroutine.
 type Hub struct {
+	// Broker joins the hubs of several nodes: rooms, broadcasts and users are those of all of them. Nil: this hub is alone.
+	Broker Broker
+	// History says how much history a room keeps. It is asked when a room comes to life, and for messages to rooms that this
+	// node has no members of, and must say the same on all nodes. Nil: no room keeps any. Without a [HistoryBroker] history
+	// is kept in the memory of each node.
+	History func(room string) Retention
+	// HistoryBuffer is how many bytes of history are kept in memory: 64 MiB. What would be more costs the rooms without members
+	// theirs, then the room that is sent to its oldest messages.
+	HistoryBuffer int
+
+	linked   atomic.Pointer[link]
+	handlers atomic.Int64 // that aren't shut down
+	logger   atomic.Pointer[slog.Logger]
+
 	// Messages to rooms are numbered, so that each member's order is the order of the Sends, whatever the rooms: tail is
 	// the newest number, done the newest that is in every member's queue.
 	tail, done atomic.Uint64
@@ -28,6 +39,17 @@ type Hub struct {
 	taken    sync.Cond     // of mu: pending has been taken
 	inflight []*batch      // being fanned out, before pending
 	quiet    chan struct{} // closed when the fan-out goroutine ends; nil: there is none
+
+	watched      map[roomKey]*watchedRoom
+	watchVersion uint64 // the newest of any watched
+}
+
+// log is the log of the first handler.
+func (h *Hub) log() *slog.Logger {
+	if l := h.logger.Load(); l != nil {
+		return l
+	}
+	return slog.Default()
 }
 
 // roomKey names a room. Users, sockets and rooms are separate name spaces.
@@ -49,6 +71,7 @@ const (
 // room is the members of a Room that has any.
 type room struct {
 	key     roomKey
+	topic   *topic // at the broker; nil: there is none, and no history
 	members []member
 }
 
@@ -62,7 +85,8 @@ type member struct {
 type membership struct {
 	room  *room
 	since uint64
-	at    int // index in the room's members
+	at    int  // index in the room's members
+	stale bool // the client doesn't know of the room's newest position
 }
 
 // memberships are the rooms of a socket. Most are in few, a room may have many, so the index of who is where is kept here.
@@ -141,33 +165,73 @@ func (h *Hub) Socket(id string) Room { return Room{hub: h, key: roomKey{kindSock
 
 // enter makes s known: from now on it gets what is sent to everyone and to its user.
 func (h *Hub) enter(s *Socket) {
+	name := s.Identity().User
+	var everyone, user *topic
+	l := h.link()
+	if l != nil && l.remote {
+		l.connect()
+		everyone = l.want(roomKey{kindEveryone, ""})
+		defer l.release(everyone)
+		if name != "" {
+			user = l.want(roomKey{kindUser, name})
+			defer l.release(user)
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if l != nil && l.remote {
+		l.wakeLocked()
+	}
 	if h.sockets == nil {
 		h.sockets = make(map[string]*Socket)
 		h.rooms = make(map[roomKey]*room)
 	}
 	h.sockets[s.id] = s
-	h.joinLocked(s, roomKey{kindEveryone, ""})
-	if user := s.Identity().User; user != "" {
-		h.joinLocked(s, roomKey{kindUser, user})
+	h.joinLocked(s, roomKey{kindEveryone, ""}, everyone)
+	if name != "" {
+		h.joinLocked(s, roomKey{kindUser, name}, user)
 	}
+	h.membershipLocked(roomKey{kindSocket, s.id}, s, true)
 }
 
 func (h *Hub) join(s *Socket, key roomKey) error {
+	l := h.link()
+	if l == nil {
+		return h.joinTopic(s, key, nil)
+	}
+	keep := l.keepOf(key)
+	if !l.remote && !keep.keeps() {
+		return h.joinTopic(s, key, nil)
+	}
+	t, err := l.acquire(key, keep)
+	if err != nil {
+		return err
+	}
+	defer l.release(t)
+	if t.keep.keeps() {
+		return t.joinKept(s)
+	}
+	return h.joinTopic(s, key, t)
+}
+
+func (h *Hub) joinTopic(s *Socket, key roomKey, t *topic) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.left {
 		return ErrClosed
 	}
-	h.joinLocked(s, key)
+	h.joinLocked(s, key, t)
 	return nil
 }
 
-func (h *Hub) joinLocked(s *Socket, key roomKey) {
+// joinLocked adds s to a room, which has a topic or not. mu is held.
+func (h *Hub) joinLocked(s *Socket, key roomKey, t *topic) {
 	r := h.rooms[key]
 	if r == nil {
-		r = &room{key: key}
+		r = &room{key: key, topic: t}
+		if t != nil {
+			t.users++
+		}
 		h.rooms[key] = r
 		if key.kind == kindRoom {
 			h.named++
@@ -176,8 +240,9 @@ func (h *Hub) joinLocked(s *Socket, key roomKey) {
 		return
 	}
 	since := h.tail.Load()
-	s.rooms.add(membership{r, since, len(r.members)})
+	s.rooms.add(membership{room: r, since: since, at: len(r.members)})
 	r.members = append(r.members, member{s, since})
+	h.membershipLocked(key, s, true)
 }
 
 // leave takes s out of a room. What was sent to the room before still reaches it.
@@ -186,18 +251,27 @@ func (h *Hub) leave(s *Socket, key roomKey) {
 	flush, err := h.catchUpLocked(s)
 	if r := h.rooms[key]; r != nil && !s.left {
 		if i := s.rooms.find(r); i >= 0 {
-			h.leaveLocked(s.rooms.list[i])
+			h.leaveLocked(s, s.rooms.list[i])
 			s.rooms.remove(i)
+			if r.topic != nil && err == nil {
+				var more bool
+				more, err = r.topic.leftLocked(s)
+				flush = flush || more
+			}
 		}
 	}
 	h.mu.Unlock()
 	s.pushed(flush, err)
 }
 
-func (h *Hub) leaveLocked(m membership) {
+func (h *Hub) leaveLocked(s *Socket, m membership) {
 	r := m.room
+	h.membershipLocked(r.key, s, false)
 	if r.remove(m.at); len(r.members) == 0 {
 		delete(h.rooms, r.key)
+		if r.topic != nil {
+			r.topic.releaseLocked()
+		}
 		if r.key.kind == kindRoom {
 			h.named--
 		}
@@ -211,8 +285,9 @@ func (h *Hub) exit(s *Socket) error {
 	defer h.mu.Unlock()
 	_, err := h.catchUpLocked(s)
 	for _, m := range s.rooms.list {
-		h.leaveLocked(m)
+		h.leaveLocked(s, m)
 	}
+	h.membershipLocked(roomKey{kindSocket, s.id}, s, false)
 	s.left = true
 	delete(h.sockets, s.id)
 	return err
@@ -237,153 +312,4 @@ func (h *Hub) namedRooms() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.named
-}
-
-// Room is a set of sockets: a small value, made by a Hub, good for ever. The zero Room has no members. All methods may be
-// called from any goroutine.
-type Room struct {
-	hub    *Hub
-	key    roomKey
-	except []*Socket
-}
-
-var errZeroRoom = errors.New("wsctl: the zero Room has no members: get one from a Hub")
-
-// check returns the error of a room that can't be joined or sent to.
-func (r Room) check() error {
-	if r.hub == nil {
-		return errZeroRoom
-	}
-	if r.key.kind != kindEveryone && (r.key.name == "" || len(r.key.name) > maxName) {
-		return fmt.Errorf("wsctl: a name of %d bytes: rooms, users and sockets have names of 1 to %d", len(r.key.name), maxName)
-	}
-	return nil
-}
-
-// Send gives the message its place in every member's order: what is sent to a member afterwards, in whatever way, comes
-// after it, and who joins or leaves later doesn't change who gets it. It doesn't wait for the network, at most for other
-// messages' places, when some MiB of them wait; a member whose queue is full is closed with [CloseSlow], and costs the others
-// nothing. The error is that of a bad type, as of
-// [Socket.Send], of data that can't be encoded, or of a bad room: the zero Room, or a name that is empty or longer than
-// 128 bytes. A room without members is no error.
-func (r Room) Send(typ string, data any) error {
-	if err := checkType(typ); err != nil {
-		return err
-	}
-	return r.send(typ, data, nil)
-}
-
-func (r Room) send(typ string, data any, mark *eventMark) error {
-	if err := r.check(); err != nil {
-		return err
-	}
-	f, err := makeFrames(typ, data, r.hub.deflating.Load() > 0)
-	if err != nil {
-		return err
-	}
-	f.mark = mark
-	if r.key.kind != kindSocket {
-		r.hub.publish(r.key, f, r.except)
-		return nil
-	}
-	for _, s := range r.sockets() {
-		_ = s.sendFrames(f) // a socket that has ended is no member
-	}
-	return nil
-}
-
-func (r Room) sendMarked(data any, m *eventMark) error { return r.send(m.typ, data, m) }
-
-func (r Room) target() {}
-
-// Except returns the room without those sockets: it has fewer members, and messages reach nobody else. The zero Room stays it.
-func (r Room) Except(s ...*Socket) Room {
-	r.except = append(slices.Clip(r.except), s...)
-	return r
-}
-
-// Close closes every member, as [Socket.Close]: the error is that of a bad code or reason, or of a bad room as of Send.
-func (r Room) Close(code int, reason string) error {
-	if err := r.check(); err != nil {
-		return err
-	}
-	if err := checkClose(code, reason); err != nil {
-		return err
-	}
-	for _, s := range r.sockets() {
-		_ = s.Close(code, reason) // ErrClosed: somebody else was faster
-	}
-	return nil
-}
-
-// Members returns the members of now, in no order. The error is that of a bad room, as of Send, or ctx's.
-func (r Room) Members(ctx context.Context) ([]Member, error) {
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	members := []Member{}
-	for _, s := range r.sockets() {
-		members = append(members, Member{Socket: s.id, User: s.Identity().User})
-	}
-	return members, nil
-}
-
-// Member is one socket of a Room.
-type Member struct {
-	Socket string // Socket.ID
-	User   string // Identity.User
-}
-
-// Sockets returns the members of now, in no order.
-func (r Room) Sockets() iter.Seq[*Socket] {
-	return func(yield func(*Socket) bool) {
-		for _, s := range r.sockets() {
-			if !yield(s) {
-				return
-			}
-		}
-	}
-}
-
-// Len returns the number of members.
-func (r Room) Len() int {
-	if len(r.except) > 0 || r.key.kind == kindSocket {
-		return len(r.sockets())
-	}
-	if r.hub == nil {
-		return 0
-	}
-	r.hub.mu.Lock()
-	defer r.hub.mu.Unlock()
-	if room := r.hub.rooms[r.key]; room != nil {
-		return len(room.members)
-	}
-	return 0
-}
-
-// sockets returns the members of now.
-func (r Room) sockets() (all []*Socket) {
-	if r.hub == nil {
-		return nil
-	}
-	h := r.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if r.key.kind == kindSocket {
-		if s := h.sockets[r.key.name]; s != nil && !slices.Contains(r.except, s) {
-			return []*Socket{s}
-		}
-		return nil
-	}
-	if room := h.rooms[r.key]; room != nil {
-		for _, m := range room.members {
-			if !slices.Contains(r.except, m.s) {
-				all = append(all, m.s)
-			}
-		}
-	}
-	return all
 }

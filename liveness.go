@@ -69,6 +69,9 @@ func (s *Socket) sweep(now time.Time) {
 	}
 	expired := session != nil && s.ended == nil && session.expired(now, s.h.opts.Resume)
 	owed := session != nil && session.owed()
+	if session != nil && session.recall != nil && now.After(session.recall.until) {
+		session.recall = nil
+	}
 	s.mu.Unlock()
 	if expired {
 		s.expire("its client didn't come back")

@@ -155,7 +155,12 @@ func (o *outbox) push(b *batch, since uint64, whole frames) (flush bool, err err
 		}
 	} else {
 		for i, f := range b.frames {
-			if number := b.first + uint64(i); number > since && err == nil {
+			number := b.first + uint64(i)
+			switch {
+			case number <= since || err != nil:
+			case f.control && o.s.session == nil:
+				o.pushedUpTo = number
+			default:
 				if err = o.offer(f); err == nil {
 					o.pushedUpTo = number
 					o.sent++
@@ -163,10 +168,26 @@ func (o *outbox) push(b *batch, since uint64, whole frames) (flush bool, err err
 			}
 		}
 	}
+	return o.toFlush(), err
+}
+
+// pushOwn is push for frames of so many messages that are this client's alone, and stay the caller's.
+func (o *outbox) pushOwn(frames []byte, messages int32) (flush bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err = o.admit(len(frames)); err == nil {
+		o.enqueue(frames, false, messages)
+		o.sent += uint64(messages)
+	}
+	return o.toFlush(), err
+}
+
+// toFlush tells whether who has queued something has to flush. mu is held.
+func (o *outbox) toFlush() bool {
 	c := o.conn
-	flush = o.queued > 0 && c != nil && !c.turn && !o.willFlush && (!o.corked.Load() || o.queued >= corkLimit)
+	flush := o.queued > 0 && c != nil && !c.turn && !o.willFlush && (!o.corked.Load() || o.queued >= corkLimit)
 	o.willFlush = o.willFlush || flush
-	return flush, err
+	return flush
 }
 
 // errFlushFirst says that what is queued has not been tried to be written yet.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Numbers of wsctl.v1 that are the server's to choose.
@@ -39,6 +40,8 @@ type session struct {
 
 	mark  progress // of the last resume that had something to send again
 	stuck int      // resumes in a row that brought no count forward
+
+	recall *recall // what the client remembers of a lost session; nil: nothing
 
 	pinged   time.Time // when the client's last $ping was answered
 	lastCall int64
@@ -291,10 +294,11 @@ func (s *Socket) answerPing(c *conn) {
 
 // hello is the data of $hello.
 type hello struct {
-	Session  string `json:"session"`
-	Received uint64 `json:"received"`
-	Try      int64  `json:"try"`
-	Token    string `json:"token"`
+	Session  string         `json:"session"`
+	Received uint64         `json:"received"`
+	Try      int64          `json:"try"`
+	Token    string         `json:"token"`
+	Rooms    jsontext.Value `json:"rooms"`
 }
 
 const maxHello = 16 << 10

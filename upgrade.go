@@ -59,7 +59,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, http.StatusServiceUnavailable, "No more connections are taken.")
 		return
 	}
-	s := h.newSocket(rand.Text())
+	s := h.newSocket(rand.Text() + h.hub.suffix())
 	upgraded := false
 	defer func() {
 		if !upgraded { // refused, or Authenticate has ended the goroutine by runtime.Goexit

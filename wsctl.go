@@ -86,6 +86,7 @@ type Handler struct {
 	gone     traffic // of the sockets of which nothing is left
 	sweeper  sweeper
 	stopping bool
+	shut     bool          // Shutdown has told the hub
 	empty    chan struct{} // made by Shutdown, closed when nothing of all these is left
 }
 
@@ -118,6 +119,8 @@ func New(controller any, opts *Options) *Handler {
 	}
 	h.types = sync.OnceValues(h.makeTypes)
 	h.corks.hub = h.hub
+	h.hub.handlers.Add(1)
+	h.hub.logger.CompareAndSwap(nil, o.Logger)
 	h.sweeper.every = sweepEvery(&o)
 	for i, c := range append([]any{controller}, o.Controllers...) {
 		if err := h.tables.declare(c); err != nil {
@@ -182,12 +185,15 @@ func (h *Handler) log() *slog.Logger {
 // Stats is a snapshot of a [Handler].
 type Stats struct {
 	// Of now.
-	Sockets     int // open, or being asked for by OnOpen
-	Detached    int // of them, those that wait for their client to come back
-	Rooms       int // of the hub, with members
-	Calls       int // read and not answered
-	Streams     int // of them, those that stream
-	QueuedBytes int // to be written
+	Sockets      int  // open, or being asked for by OnOpen
+	Detached     int  // of them, those that wait for their client to come back
+	Rooms        int  // of the hub, with members
+	Topics       int  // of the hub, at its Broker
+	Calls        int  // read and not answered
+	Streams      int  // of them, those that stream
+	QueuedBytes  int  // to be written
+	HistoryBytes int  // of rooms of the hub, in memory
+	BrokerDown   bool // the hub's Broker failed when it was last asked for something
 
 	// Since New.
 	Opened      uint64         // sockets that OnOpen agreed to
@@ -198,6 +204,12 @@ type Stats struct {
 	Panics      uint64         // of methods, hooks and marshalers
 	BadMessages uint64         // that broke the protocol
 	Closed      map[int]uint64 // sockets by close code
+
+	// Of the hub, since its first handler.
+	BrokerErrors uint64 // failures of its Broker, and messages of it that weren't understood
+	BrokerGaps   uint64 // times that messages of a room had to be looked for, or may have been missed
+	Recovered    uint64 // joins by which a client got what it had missed
+	NotRecovered uint64 // those, and rooms, by which it was told that it can't
 }
 
 // Stats returns a snapshot. To time methods, use a Middleware.
@@ -210,6 +222,7 @@ func (h *Handler) Stats() Stats {
 		Panics:      h.panics.Load(),
 		BadMessages: h.badMessages.Load(),
 	}
+	h.hub.addTo(&st)
 	h.mu.Lock()
 	st.Closed = maps.Clone(h.closed)
 	st.Detached = h.parked.Len()
@@ -342,6 +355,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 				s.end(errShutdown, false)
 				s.hangUp()
 			}
+			_ = h.leaveHub(ctx)
 			return ctx.Err()
 		}
 	}
@@ -349,7 +363,23 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		return err
 	}
 	if h.ownHub { // else others may keep it busy for ever
-		return h.hub.waitQuiet(ctx)
+		if err := h.hub.waitQuiet(ctx); err != nil {
+			return err
+		}
+	}
+	return h.leaveHub(ctx)
+}
+
+// leaveHub ends the hub's tie to its broker, if h is the last of its handlers.
+func (h *Handler) leaveHub(ctx context.Context) error {
+	h.mu.Lock()
+	first := !h.shut
+	h.shut = true
+	h.mu.Unlock()
+	if first && h.hub.handlers.Add(-1) == 0 {
+		if l := h.hub.linked.Load(); l != nil {
+			return l.stop(ctx)
+		}
 	}
 	return nil
 }

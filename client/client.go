@@ -60,6 +60,7 @@ type Client struct {
 	changed  chan struct{} // closed at the next change that wait may wait for; nil: nobody waits
 	closing  bool          // Close or Abort was called
 	sess     session
+	rooms    positions
 	link     *link // nil: not open
 	info     Info
 	retry    retry

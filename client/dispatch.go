@@ -16,15 +16,15 @@ import (
 
 // event waits for functions of the user: a message of the server, or fn.
 type event struct {
-	typ  string
-	data jsontext.Value
-	fn   func()
+	typ, room, pos string
+	data           jsontext.Value
+	fn             func()
 }
 
-func (e event) size() int { return len(e.typ) + len(e.data) + 64 }
+func (e event) size() int { return len(e.typ) + len(e.room) + len(e.pos) + len(e.data) + 96 }
 
 type listener struct {
-	fn  func(data jsontext.Value) error // an error: data doesn't decode
+	fn  func(e event) error // an error: data doesn't decode
 	off atomic.Bool
 }
 
@@ -44,15 +44,20 @@ const maxAsks = 256 // calls of the server that run at once
 //
 // It is a programmer's error, and panics, to listen to an empty type or to one of the protocol other than $gap and $room.
 func On[T any](c *Client, typ string, fn func(T)) (off func()) {
+	return OnMessage(c, typ, func(m Message[T]) { fn(m.Data) })
+}
+
+// OnMessage is [On] for functions that want to know of which room a message is, and where it stands there.
+func OnMessage[T any](c *Client, typ string, fn func(Message[T])) (off func()) {
 	if typ != "$gap" && typ != "$room" {
 		mustType(typ)
 	}
-	l := &listener{fn: func(data jsontext.Value) error {
-		var v T
-		if err := decode(data, &v); err != nil {
+	l := &listener{fn: func(e event) error {
+		m := Message[T]{Room: e.room, Pos: e.pos}
+		if err := decode(e.data, &m.Data); err != nil {
 			return err
 		}
-		fn(v)
+		fn(m)
 		return nil
 	}}
 	c.mu.Lock()
@@ -177,7 +182,7 @@ func (c *Client) deliver(e event, ls []*listener) {
 			continue
 		}
 		c.guarded(e.typ, func() {
-			if err := l.fn(e.data); err != nil {
+			if err := l.fn(e); err != nil {
 				c.opts.Logger.Warn("wsctl: data of a message doesn't decode", "type", e.typ, "error", err)
 			}
 		})

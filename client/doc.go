@@ -37,6 +37,14 @@ again. What hadn't been written yet goes into the new session, in its order.
 While the client isn't open, messages and calls wait, up to Options.MaxQueue of them; messages of Send up to Options.QueueTTL, a
 call as long as its context. An application that knows that the network is back says so by [Client.Redial].
 
+# Rooms
+
+Which rooms a client is in is the server's decision. Of rooms that keep history the client remembers its position in the newest
+100, that of the last message which it has taken for the functions of [On]. Where a session is lost, the server sends what was
+missed in these rooms as soon as the new socket has joined them, in order and none twice, also on another node; the functions
+notice nothing. Where the server can't, it says so by $room, and an application that listens to it by means of [RoomState] reads
+its state anew. [OnMessage] tells a message's room and position.
+
 # Credentials
 
 Options.Token is asked before every dial, and again some time before the credential ends, if the server says when that is; the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"time"
 
@@ -180,4 +181,41 @@ func ExampleUpload() {
 	}
 	fmt.Println(client.Upload[int](ctx, c, "Sum", 100, numbers))
 	// Output: 110 <nil>
+}
+
+// lobby is a server whose clients are all in one room.
+type lobby struct{}
+
+func (lobby) OnOpen(s *wsctl.Socket, _ *http.Request) error { return s.Join("lobby") }
+
+func (lobby) Say(s *wsctl.Socket, text string) error {
+	return s.Hub().Room("lobby").Send("Said", line{"you", text})
+}
+
+func ExampleOnMessage() {
+	h := wsctl.New(lobby{}, &wsctl.Options{Hub: &wsctl.Hub{
+		History: func(string) wsctl.Retention { return wsctl.Retention{Messages: 100} },
+	}})
+	s := httptest.NewServer(h)
+	defer s.Close()
+	defer h.Shutdown(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	c := client.New(s.URL, nil)
+	client.OnMessage(c, "Said", func(m client.Message[line]) {
+		fmt.Printf("#%s %s: %s\n", m.Room, m.Data.From, m.Data.Text)
+	})
+	client.On(c, "$room", func(r client.RoomState) {
+		if r.Missed() {
+			fmt.Println("too much was said meanwhile in", r.Room) // read anew what the room is about
+		}
+	})
+	if err := c.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(c.Call(ctx, "Say", "hi", nil), c.Close(ctx)); err != nil {
+		log.Fatal(err)
+	}
+	// Output: #lobby you: hi
 }

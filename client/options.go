@@ -34,7 +34,7 @@ type Options struct {
 	Dialer *websocket.Dialer
 
 	// Message gets the messages that no function of [On] takes, also $gap and $room of the protocol: what the server's
-	// queue policy dropped, and what became of a room's history. nil: they are dropped; those of the application are logged.
+	// queue policy dropped, and what became of a room's history, a [RoomState]. nil: they are dropped; those of the application are logged.
 	Message func(typ string, data json.RawMessage)
 
 	// State is told every change of the state. err says why it left Open, or why an attempt failed: a *wsctl.CloseError if

@@ -102,12 +102,14 @@ type world struct {
 	off bool
 }
 
-func realServer(t *testing.T, d *desk, o *wsctl.Options) *world {
+func realServer(t *testing.T, d *desk, o *wsctl.Options) *world { return serveReal(t, d, o) }
+
+func serveReal(t *testing.T, controller any, o *wsctl.Options) *world {
 	if o == nil {
 		o = &wsctl.Options{}
 	}
 	o.Logger = slog.New(slog.DiscardHandler)
-	w := &world{h: wsctl.New(d, o), l: mempipe.Listen()}
+	w := &world{h: wsctl.New(controller, o), l: mempipe.Listen()}
 	hs := &http.Server{Handler: w.h}
 	done := make(chan struct{})
 	go func() {

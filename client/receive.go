@@ -37,7 +37,10 @@ func (c *Client) receive(l *link, b []byte) *ending {
 	if env.ID != 0 && !c.opts.Plain {
 		return c.asked(env)
 	}
-	c.post(event{typ: env.Type, data: env.Data})
+	if env.Room != "" && env.Pos != "" {
+		c.rooms.set(env.Room, env.Pos)
+	}
+	c.post(event{typ: env.Type, data: env.Data, room: env.Room, pos: env.Pos})
 	c.makeRoom(l)
 	return nil
 }
@@ -128,6 +131,9 @@ func (c *Client) goAway(l *link, env envelope) {
 func (c *Client) control(env envelope) *ending {
 	switch env.Type {
 	case "$gap", "$room":
+		if env.Type == "$room" {
+			c.rooms.state(env.Data)
+		}
 		c.post(event{typ: env.Type, data: env.Data})
 		return nil
 	case "$cancel":

@@ -258,8 +258,12 @@ func (c *Client) sayHello(l *link, token string) *ending {
 	if h.Session, received, h.Try = c.sess.dial(); h.Session != "" {
 		h.Received = &received
 	}
-	c.mu.Unlock()
 	b, err := json.Marshal(h)
+	if err == nil {
+		h.Rooms = c.rooms.hello(min(roomsBytes, maxHello-len(b)-len(`"rooms":,`)))
+		b, err = json.Marshal(h)
+	}
+	c.mu.Unlock()
 	if err == nil && len(b) > maxHello {
 		err = errors.New("the token is too long")
 	}

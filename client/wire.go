@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,7 +19,7 @@ const (
 	subprotocol = "wsctl.v1"
 	maxType     = 128
 	maxID       = 1<<53 - 1
-	maxHello    = 16 << 10
+	maxHello    = 16<<10 - len(`{"type":"$hello","data":}`)
 )
 
 // envelope is a message of the server. Its data is a copy.
@@ -26,6 +27,8 @@ type envelope struct {
 	Type string
 	ID   uint64         // 0: none
 	Data jsontext.Value // nil: absent
+
+	Room, Pos string // of a message of a room that keeps history; else empty
 }
 
 var (
@@ -50,7 +53,7 @@ func (p *parser) parse(b []byte) (e envelope, err error) {
 	if _, err = d.ReadToken(); err != nil {
 		return envelope{}, err
 	}
-	var typ, id, data bool
+	var typ, id, data, room, pos bool
 	for d.PeekKind() == '"' {
 		var name, value jsontext.Value
 		if name, err = d.ReadValue(); err != nil {
@@ -68,6 +71,10 @@ func (p *parser) parse(b []byte) (e envelope, err error) {
 			seen = &id
 		case "data":
 			seen = &data
+		case "room":
+			seen = &room
+		case "pos":
+			seen = &pos
 		}
 		if value, err = d.ReadValue(); err != nil {
 			return envelope{}, err
@@ -81,20 +88,19 @@ func (p *parser) parse(b []byte) (e envelope, err error) {
 		*seen = true
 		switch seen {
 		case &typ:
-			if value.Kind() != '"' {
-				return envelope{}, errEnvelope
-			}
-			b, err := jsontext.AppendUnquote(nil, value)
-			if err != nil {
+			if e.Type, err = unquote(value); err != nil {
 				return envelope{}, err
 			}
-			e.Type = string(b)
 		case &id:
 			if e.ID, err = strconv.ParseUint(string(value), 10, 64); err != nil || e.ID == 0 || e.ID > maxID {
 				return envelope{}, errEnvelope
 			}
 		case &data:
 			e.Data = value.Clone()
+		case &room:
+			e.Room, _ = unquote(value) // what is no name, or no position, is one of nothing
+		case &pos:
+			e.Pos, _ = unquote(value)
 		}
 	}
 	if _, err = d.ReadToken(); err != nil {
@@ -106,11 +112,27 @@ func (p *parser) parse(b []byte) (e envelope, err error) {
 	return e, nil
 }
 
+// unquote reads a JSON string.
+func unquote(v jsontext.Value) (string, error) {
+	if v.Kind() != '"' {
+		return "", errEnvelope
+	}
+	if s := v[1 : len(v)-1]; bytes.IndexByte(s, '\\') < 0 && utf8.Valid(s) {
+		return string(s), nil
+	}
+	b, err := jsontext.AppendUnquote(nil, v)
+	if err != nil {
+		return "", err
+	}
+	return string(b), nil
+}
+
 type hello struct {
-	Session  string  `json:"session,omitempty"`
-	Received *uint64 `json:"received,omitempty"` // of that session
-	Try      int64   `json:"try"`
-	Token    string  `json:"token,omitempty"`
+	Session  string         `json:"session,omitempty"`
+	Received *uint64        `json:"received,omitempty"` // of that session
+	Try      int64          `json:"try"`
+	Rooms    jsontext.Value `json:"rooms,omitzero"`
+	Token    string         `json:"token,omitempty"`
 }
 
 type welcome struct {

@@ -1,0 +1,166 @@
+package wsctl
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Members returns the members of now, of all nodes, in no order. With a Broker it asks the other nodes and waits for them: for one
+// that doesn't answer until it is known to be dead, at most 10 s. The error is that of a bad room, as of Send, of the broker,
+// or ctx's; then there are the members that are known of.
+func (r Room) Members(ctx context.Context) ([]Member, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	all := []Member{}
+	for _, s := range r.sockets() {
+		all = append(all, s.member())
+	}
+	l := r.hub.link()
+	if l == nil || !l.remote {
+		return all, nil
+	}
+	others, err := l.ask(ctx, r.key)
+	for _, m := range others {
+		if !r.excepts(m.Socket) {
+			all = append(all, m)
+		}
+	}
+	return all, err
+}
+
+// inquiry is a question to other nodes: who is in a room? Guarded by the hub's mu.
+type inquiry struct {
+	waiting map[string]bool // nodes that haven't answered
+	members map[string]Member
+	done    chan struct{} // closed when none is waited for
+	ended   bool
+}
+
+// doneLocked notes that a node has answered, or never will.
+func (a *inquiry) doneLocked(node string) {
+	if delete(a.waiting, node); len(a.waiting) == 0 {
+		a.endLocked()
+	}
+}
+
+func (a *inquiry) endLocked() {
+	if !a.ended {
+		a.ended = true
+		close(a.done)
+	}
+}
+
+// ask asks the other nodes for the members of a room.
+func (l *link) ask(ctx context.Context, key roomKey) (members []Member, err error) {
+	l.connect()
+	h := l.h
+	h.mu.Lock()
+	young := time.Until(l.cluster.since.Add(settleTime))
+	h.mu.Unlock()
+	if young > 0 { // it hasn't heard of all others
+		settled := time.NewTimer(young)
+		defer settled.Stop()
+		select {
+		case <-settled.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	a := &inquiry{waiting: make(map[string]bool), members: make(map[string]Member), done: make(chan struct{})}
+	p := l.packet(packetAsk)
+	h.mu.Lock()
+	for node := range l.cluster.nodes {
+		a.waiting[node] = true
+	}
+	l.cluster.lastAsk++
+	p.key, p.request = key, l.cluster.lastAsk
+	l.cluster.asks[p.request] = a
+	l.tickLocked()
+	if len(a.waiting) == 0 || l.stopped {
+		a.endLocked()
+	}
+	h.mu.Unlock()
+	if err = l.publish("a", p); err == nil {
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(l.cluster.asks, p.request)
+	for _, m := range a.members {
+		members = append(members, m)
+	}
+	return members, err
+}
+
+// answeredLocked takes another node's answer. mu is held.
+func (l *link) answeredLocked(p *packet) {
+	if p.request != 0 {
+		if a := l.cluster.asks[p.request]; a != nil {
+			for _, m := range p.members {
+				a.members[m.Socket] = m.Member
+			}
+			if !p.more {
+				a.doneLocked(p.node)
+			}
+		}
+		return
+	}
+	w := l.h.watched[p.key]
+	if w == nil || len(w.watchers) == 0 {
+		return
+	}
+	n := w.nodes[p.node]
+	if n == nil {
+		n = &nodeMembers{}
+		w.nodes[p.node] = n
+	}
+	if n.parts = append(n.parts, p.members...); !p.more {
+		w.replaceLocked(p.node, p.version, n.parts)
+		n.parts = nil
+	}
+}
+
+// answer tells another node who is in a room here.
+func (l *link) answer(p *packet) {
+	h := l.h
+	h.mu.Lock()
+	var version uint64
+	if p.watch {
+		w := h.watchedLocked(p.key)
+		w.others[p.node] = time.Now().Add(lease)
+		if w.told != w.version {
+			h.mu.Unlock()
+			l.tellChanges(w)
+			h.mu.Lock()
+		}
+		version = w.version
+		l.tickLocked()
+		if slices.Contains(p.known, nodeVersion{l.node, version}) {
+			h.mu.Unlock()
+			return
+		}
+	}
+	var members []Presence
+	for _, s := range h.membersLocked(p.key) {
+		members = append(members, Presence{s.member(), true})
+	}
+	h.mu.Unlock()
+	for first := true; first || len(members) > 0; first = false {
+		n := min(len(members), partSize)
+		a := l.packet(packetMembers)
+		a.key, a.request, a.version, a.members, a.more = p.key, p.request, version, members[:n], len(members) > n
+		members = members[n:]
+		if l.publish("n"+p.node, a) != nil {
+			return // it asks again, or gives up
+		}
+	}
+}

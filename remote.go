@@ -1,0 +1,157 @@
+package wsctl
+
+import (
+	"context"
+	"slices"
+)
+
+// send publishes a message to a room that keeps no history. If that fails this node's members get it nevertheless.
+func (l *link) send(key roomKey, body []byte, f frames, except []*Socket) error {
+	h := l.h
+	p := l.packet(packetMessage)
+	p.body, p.except = body, idsOf(except)
+	if m := f.mark; m != nil {
+		p.policy, p.typ, p.evKey = m.policy, m.typ, m.key
+	}
+	h.mu.Lock()
+	l.own[p.seq] = ownFlying
+	h.mu.Unlock()
+	err := l.publish(l.topicName(key), p)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil || l.own[p.seq] == ownDelivered {
+		delete(l.own, p.seq)
+		return nil
+	}
+	l.own[p.seq] = ownLocal
+	if l.ownLate = append(l.ownLate, p.seq); len(l.ownLate) > maxOwnLate {
+		delete(l.own, l.ownLate[0])
+		l.ownLate = l.ownLate[1:]
+	}
+	h.makeRoomLocked()
+	h.publishLocked(key, f, except)
+	return err
+}
+
+// sendKept publishes a message to a room that keeps history.
+func (l *link) sendKept(key roomKey, body []byte, except []*Socket, keep Retention) error {
+	p := l.packet(packetMessage)
+	p.body, p.except = body, idsOf(except)
+	ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout)
+	defer cancel()
+	return l.outcome("publishing", l.keeper.PublishKeep(ctx, l.topicName(key), p.encode(), keep))
+}
+
+// sendClose publishes the close of a room.
+func (l *link) sendClose(key roomKey, except []*Socket, code int, reason string) error {
+	topic := "a"
+	if key.kind == kindSocket {
+		if nodeOf(key.name) == l.node || nodeOf(key.name) == "" {
+			return nil
+		}
+		topic = l.topicName(key)
+	}
+	p := l.packet(packetClose)
+	p.key, p.except, p.code, p.reason = key, idsOf(except), code, reason
+	return l.publish(topic, p)
+}
+
+// sendDirect publishes a message to a socket of another node, if its ID is of one.
+func (l *link) sendDirect(id string, body []byte, mark *eventMark) error {
+	node := nodeOf(id)
+	if node == "" || node == l.node {
+		return nil
+	}
+	p := l.packet(packetDirect)
+	p.key, p.body = roomKey{kindSocket, id}, body
+	if mark != nil {
+		p.policy, p.typ, p.evKey = mark.policy, mark.typ, mark.key
+	}
+	return l.publish("n"+node, p)
+}
+
+func idsOf(sockets []*Socket) (ids []string) {
+	for _, s := range sockets {
+		if s != nil {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
+}
+
+// take does what a packet of another node, or of this one, says.
+func (l *link) take(t *topic, p *packet) {
+	switch p.kind {
+	case packetMessage:
+		l.takeMessage(t, p)
+	case packetDirect:
+		if s := l.h.socket(p.key.name); s != nil {
+			_ = s.sendFrames(p.frames(s.out.deflated.Load())) // a socket that has ended is no member
+		}
+	case packetClose:
+		if p.node != l.node {
+			l.h.closeMembers(p.key, p.except, p.code, p.reason)
+		}
+	case packetSession:
+		if p.node != l.node {
+			l.supersede(p)
+		}
+	default:
+		if p.node != l.node {
+			l.hear(p)
+		}
+	}
+}
+
+// frames returns the frames of the packet's message.
+func (p *packet) frames(deflating bool) frames {
+	f := framesOf(p.body, deflating)
+	if p.policy != policyNone {
+		f.mark = &eventMark{typ: p.typ, policy: p.policy, key: p.evKey}
+	}
+	return f
+}
+
+func (l *link) takeMessage(t *topic, p *packet) {
+	h := l.h
+	f := p.frames(h.deflating.Load() > 0)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p.node == l.node {
+		switch state, ok := l.own[p.seq]; {
+		case ok && state == ownFlying:
+			l.own[p.seq] = ownDelivered
+		case ok: // members have it
+			delete(l.own, p.seq)
+			return
+		}
+	}
+	h.makeRoomLocked()
+	h.publishLocked(t.key, f, h.namedLocked(p.except))
+}
+
+// namedLocked returns those of this node's sockets that are named. mu is held.
+func (h *Hub) namedLocked(ids []string) (named []*Socket) {
+	for _, id := range ids {
+		if s := h.sockets[id]; s != nil {
+			named = append(named, s)
+		}
+	}
+	return named
+}
+
+// socket returns the open socket with that ID, or nil.
+func (h *Hub) socket(id string) *Socket {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sockets[id]
+}
+
+// closeMembers closes this node's members of a room.
+func (h *Hub) closeMembers(key roomKey, except []string, code int, reason string) {
+	for _, s := range (Room{hub: h, key: key}).sockets() {
+		if !slices.Contains(except, s.id) {
+			_ = s.Close(code, reason) // ErrClosed: somebody else was faster. A bad code isn't sent
+		}
+	}
+}

@@ -1,0 +1,450 @@
+package wsctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wsctl/wsctl/internal/position"
+)
+
+// topic is a room, a user, or all nodes, at the broker: what is published there comes to this node's members from here. It
+// lives a little longer than the node's interest in it, so that a client that comes back doesn't cost a subscription.
+type topic struct {
+	l    *link
+	key  roomKey
+	name string
+	keep Retention
+
+	// Guarded by the hub's mu:
+	state   topicState
+	users   int           // the room's members, as one, and who is about to join or publish
+	idle    time.Time     // since when there are none
+	opening chan struct{} // topicOpening: closed when that is over
+	err     error         // how it ended last
+	retry   time.Time     // topicClosed with users: when to try again
+	stop    func()        // ends the subscription
+
+	// Of one that keeps history:
+	pos        position.Position // of the newest message that members were given
+	checked    time.Time         // when pos was last seen to be the newest
+	holding    bool              // what comes waits until pos has been brought up to date
+	held       []delivery
+	asked      int // of held, those that had come when the history was asked last: what it doesn't know of them is void
+	heldBytes  int
+	overflow   bool          // more came than may wait
+	recovering int           // joins that look for what their socket has missed
+	recent     []delivery    // what members were given meanwhile
+	moved      chan struct{} // closed when pos changes; nil: nobody waits
+}
+
+type topicState byte
+
+const (
+	topicClosed topicState = iota
+	topicOpening
+	topicOpen
+	topicGone // not in link.topics any more
+)
+
+// linger is how long a topic is kept that nobody on this node needs.
+const linger = 5 * time.Second
+
+// maxHeld is how many bytes of messages wait for the history.
+const maxHeld = 1 << 20
+
+// delivery is a message of a topic that keeps history.
+type delivery struct {
+	at     position.Position
+	p      *packet // nil: it says nothing
+	frames frames
+	lost   bool // it says something to members, but not in a way that this node understands
+	size   int
+}
+
+func (d delivery) follows(p position.Position) bool {
+	return d.at.Epoch == p.Epoch && d.at.Offset == p.Offset+1
+}
+
+// acquire returns the topic of a room, subscribed, until release. On its error there is none.
+func (l *link) acquire(key roomKey, keep Retention) (*topic, error) {
+	h := l.h
+	h.mu.Lock()
+	t := l.topicLocked(key, keep)
+	for t.state != topicOpen {
+		if t.state == topicOpening {
+			opening := t.opening
+			h.mu.Unlock()
+			<-opening
+			h.mu.Lock()
+			if t.state == topicClosed { // one's failure is that of all who waited with it
+				err := t.err
+				t.releaseLocked()
+				h.mu.Unlock()
+				return nil, err
+			}
+			continue
+		}
+		t.state, t.opening = topicOpening, make(chan struct{})
+		t.holding = keep.keeps()
+		h.mu.Unlock()
+		err := t.open()
+		h.mu.Lock()
+		if err != nil {
+			t.releaseLocked()
+			h.mu.Unlock()
+			return nil, err
+		}
+	}
+	h.mu.Unlock()
+	return t, nil
+}
+
+// topicLocked returns a topic with one user more. The hub's mu is held.
+func (l *link) topicLocked(key roomKey, keep Retention) *topic {
+	t := l.topics[key]
+	if t == nil {
+		t = &topic{l: l, key: key, name: l.topicName(key), keep: keep}
+		l.topics[key] = t
+		l.tickLocked()
+	}
+	t.users++
+	return t
+}
+
+func (l *link) release(t *topic) {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	t.releaseLocked()
+}
+
+func (t *topic) releaseLocked() {
+	if t.users--; t.users == 0 {
+		if t.idle = time.Now(); t.state == topicClosed {
+			t.forgetLocked()
+		}
+	}
+}
+
+// forgetLocked takes a topic out of the link. Its subscription, if any, is the caller's to end.
+func (t *topic) forgetLocked() (stop func()) {
+	t.state = topicGone
+	if t.l.topics[t.key] == t {
+		delete(t.l.topics, t.key)
+	}
+	stop, t.stop = t.stop, nil
+	t.held, t.recent = nil, nil
+	t.move()
+	return stop
+}
+
+// open subscribes. The topic is topicOpening.
+func (t *topic) open() (err error) {
+	l := t.l
+	ctx, cancel := l.limit()
+	defer cancel()
+	var stop func()
+	var pos position.Position
+	err = errors.New("wsctl: the broker has ended the goroutine") // it has panicked
+	defer func() {
+		h := l.h
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		t.err = err
+		close(t.opening)
+		t.opening = nil
+		if err != nil {
+			t.state = topicClosed
+			t.holding, t.held, t.heldBytes, t.overflow = false, nil, 0, false
+			return
+		}
+		t.state, t.stop = topicOpen, stop
+		if t.keep.keeps() {
+			t.pos, t.checked = pos, time.Now()
+			t.goOnLocked()
+		}
+	}()
+	what := fmt.Sprintf("subscribing to %q", t.name)
+	stop, err = l.broker.Subscribe(ctx, t.name, t.deliver)
+	if err == nil && t.keep.keeps() {
+		var newest string
+		if _, newest, _, err = l.keeper.Since(ctx, t.name, ""); err == nil {
+			if pos, _ = position.Parse(newest); pos.Epoch == "" {
+				err = fmt.Errorf("its newest position is %.50q, which is none", newest)
+			}
+		}
+		if err != nil {
+			stop()
+		}
+	}
+	if err = l.outcome(what, err); err != nil {
+		err = unavailable{err}
+	}
+	return err
+}
+
+// unavailable is an error of the broker, of which a client is told that it may try again.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() []error {
+	return []error{u.error, &Error{Code: CodeUnavailable, Message: "The room can't be joined now. Try again later."}}
+}
+
+// deliver takes what comes from the broker.
+func (t *topic) deliver(pos string, msg []byte) {
+	l, h := t.l, t.l.h
+	if msg == nil {
+		t.missed()
+		return
+	}
+	p, err := decodePacket(msg)
+	if err != nil {
+		l.stranger(t.name, err)
+	}
+	if !t.keep.keeps() {
+		if err == nil {
+			l.take(t, p)
+		}
+		return
+	}
+	at, ok := position.Parse(pos)
+	if !ok {
+		if err == nil {
+			l.stranger(t.name, fmt.Errorf("its position is %.50q, which is none: is Hub.History the same on all nodes?", pos))
+		}
+		return
+	}
+	d := t.delivery(at, p, err, len(msg))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.makeRoomLocked()
+	t.takeLocked(d)
+}
+
+// delivery makes the frames of a message of a topic that keeps history.
+func (t *topic) delivery(at position.Position, p *packet, err error, size int) delivery {
+	d := delivery{at: at, p: p, size: size, lost: err != nil && !errors.Is(err, errStranger)}
+	if err == nil && p.kind == packetMessage {
+		d.frames = framesOf(placed(p.body, t.key.name, at), t.l.h.deflating.Load() > 0)
+	} else {
+		d.p = nil
+	}
+	return d
+}
+
+// placed returns a message, an object of JSON, with its room and position.
+func placed(body []byte, room string, at position.Position) []byte {
+	b := make([]byte, 0, len(body)+len(room)+len(at.Epoch)+40)
+	b = append(append(b, body[:len(body)-1]...), `,"room":`...)
+	b = append(appendString(b, room), `,"pos":"`...)
+	return append(append(b, at.String()...), `"}`...)
+}
+
+// takeLocked gives members a message if it is the next one; else what is between is looked for. mu is held.
+func (t *topic) takeLocked(d delivery) {
+	switch {
+	case t.state == topicGone || t.state == topicClosed:
+	case t.holding:
+		t.holdLocked(d)
+	case d.at.Epoch == t.pos.Epoch && d.at.Offset <= t.pos.Offset: // they have it
+	case d.follows(t.pos):
+		t.giveLocked(d)
+	default:
+		t.holdLocked(d)
+		t.findLocked()
+	}
+}
+
+func (t *topic) holdLocked(d delivery) {
+	if t.heldBytes+d.size > maxHeld {
+		t.overflow = true // the history has it
+		return
+	}
+	t.held = append(t.held, d)
+	t.heldBytes += d.size
+}
+
+// giveLocked gives members the message that is next. mu is held.
+func (t *topic) giveLocked(d delivery) {
+	t.pos, t.checked = d.at, time.Now()
+	if t.recovering > 0 {
+		t.recent = append(t.recent, d)
+	}
+	t.move()
+	h := t.l.h
+	switch {
+	case d.lost:
+		t.tellLostLocked()
+	case d.p != nil:
+		except := h.namedLocked(d.p.except)
+		h.publishLocked(t.key, d.frames, except)
+		t.l.skippedLocked(t, except)
+	}
+}
+
+// tellLostLocked tells members that they have missed something. mu is held.
+func (t *topic) tellLostLocked() {
+	l := t.l
+	l.notRecovered.Add(1)
+	pos := ""
+	if t.keep.keeps() {
+		pos = t.pos.String()
+	}
+	l.h.publishLocked(t.key, frames{plain: roomFrame(t.key.name, pos, "false"), control: true}, nil)
+}
+
+// missed is told by the broker that it may have missed messages.
+func (t *topic) missed() {
+	h := t.l.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case t.state == topicGone || t.state == topicClosed:
+	case t.holding:
+		t.overflow = true // the history is asked again
+	case t.keep.keeps():
+		t.findLocked()
+	case t.key.kind == kindRoom:
+		t.l.gaps.Add(1)
+		t.tellLostLocked()
+	case t.key.kind == kindEveryone:
+		t.l.gaps.Add(1)
+		t.l.askAgainLocked()
+	}
+}
+
+// move tells who waits for it that pos has changed. mu is held.
+func (t *topic) move() {
+	if t.moved != nil {
+		close(t.moved)
+		t.moved = nil
+	}
+}
+
+// findLocked begins to look for what members have missed. What comes waits meanwhile. mu is held.
+func (t *topic) findLocked() {
+	if t.holding {
+		return
+	}
+	t.holding = true
+	t.l.gaps.Add(1)
+	t.l.findLocked(t)
+}
+
+// maxFinders is how many topics ask for their history at once.
+const maxFinders = 8
+
+func (l *link) findLocked(t *topic) {
+	if l.lost = append(l.lost, t); l.finders < maxFinders && !l.stopped {
+		l.finders++
+		l.work.Add(1)
+		go l.find()
+	}
+}
+
+// find is the goroutine that asks for the history of topics that have missed some, until there are none. While the broker is
+// away it tries again, ever more rarely.
+func (l *link) find() {
+	defer l.work.Done()
+	h := l.h
+	pause := 100 * time.Millisecond
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(l.lost) > 0 && !l.stopped {
+		t := l.lost[0]
+		l.lost[0] = nil
+		l.lost = l.lost[1:]
+		if t.state != topicOpen {
+			continue
+		}
+		err := t.catchUpLocked()
+		if err == nil {
+			pause = 100 * time.Millisecond
+			continue
+		}
+		l.lost = append(l.lost, t)
+		h.mu.Unlock()
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-l.ctx.Done():
+			wait.Stop()
+		}
+		pause = min(2*pause, brokerTimeout)
+		h.mu.Lock()
+	}
+	l.finders--
+}
+
+// catchUpLocked gives members what they have missed, or tells them that it can't be had. The topic is holding. mu is held, but not
+// while it asks.
+func (t *topic) catchUpLocked() error {
+	l, h := t.l, t.l.h
+	pos := t.pos
+	t.asked, t.overflow = len(t.held), false
+	h.mu.Unlock()
+	ctx, cancel := l.limit()
+	msgs, newest, ok, err := l.since(ctx, t, pos)
+	cancel()
+	missed := t.deliveries(pos, msgs)
+	h.mu.Lock()
+	if err != nil || t.state != topicOpen {
+		return err
+	}
+	if ok {
+		for _, d := range missed {
+			t.giveLocked(d)
+		}
+	} else {
+		t.pos = newest
+		t.recent = nil
+		t.move()
+		t.tellLostLocked()
+	}
+	t.checked = time.Now()
+	t.goOnLocked()
+	return nil
+}
+
+// since asks for what came after pos. Messages that aren't as many as the positions say are none.
+func (l *link) since(ctx context.Context, t *topic, pos position.Position) (msgs [][]byte, newest position.Position, ok bool, err error) {
+	msgs, text, ok, err := l.keeper.Since(ctx, t.name, pos.String())
+	if err == nil {
+		if newest, _ = position.Parse(text); newest.Epoch == "" {
+			err = fmt.Errorf("the newest position is %.50q, which is none", text)
+		}
+	}
+	if err := l.outcome(fmt.Sprintf("asking for the history of %q", t.name), err); err != nil {
+		return nil, newest, false, err
+	}
+	ok = ok && newest.Epoch == pos.Epoch && newest.Offset == pos.Offset+uint64(len(msgs))
+	return msgs, newest, ok, nil
+}
+
+// deliveries makes deliveries of the messages after pos.
+func (t *topic) deliveries(pos position.Position, msgs [][]byte) (all []delivery) {
+	for _, msg := range msgs {
+		pos.Offset++
+		p, err := decodePacket(msg)
+		if err != nil {
+			t.l.stranger(t.name, err)
+		}
+		all = append(all, t.delivery(pos, p, err, len(msg)))
+	}
+	return all
+}
+
+// goOnLocked ends the holding. mu is held.
+func (t *topic) goOnLocked() {
+	held, asked, overflow := t.held, t.asked, t.overflow
+	t.holding, t.held, t.heldBytes, t.asked, t.overflow = false, nil, 0, 0, false
+	for i, d := range held {
+		if i >= asked || d.follows(t.pos) {
+			t.takeLocked(d)
+		}
+	}
+	if overflow {
+		t.findLocked()
+	}
+}
