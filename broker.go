@@ -96,16 +96,18 @@ type link struct {
 	strangers                               atomic.Int64 // when one was last logged, Unix seconds
 
 	// Guarded by the hub's mu:
-	topics  map[roomKey]*topic
-	own     map[uint64]ownState // packets of rooms without history that are being published, or were delivered here alone
-	ownLate []uint64            // of own, the latter, the oldest first
-	lost    []*topic            // that must ask for their history
-	finders int                 // goroutines that do
-	stale   []staleMember       // members that have to be told positions
-	cluster cluster
-	timer   *time.Timer // of tick; nil: it doesn't run
-	busy    bool        // a goroutine does the chores
-	stopped bool
+	topics   map[roomKey]*topic
+	own      map[uint64]ownState // packets of rooms without history that are being published, or were delivered here alone
+	ownLate  []uint64            // of own, the latter, the oldest first
+	lost     []*topic            // that must ask for their history
+	finders  int                 // goroutines that do
+	stale    []staleMember       // members that have to be told positions
+	cluster  cluster
+	timer    *time.Timer // of tick; nil: it doesn't run
+	busy     bool        // a goroutine does the chores
+	chored   time.Time   // when it last began
+	checking bool        // a goroutine asks about quiet rooms
+	stopped  bool
 }
 
 // ownState is what has become of a packet of this node.

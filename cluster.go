@@ -11,7 +11,9 @@ const (
 	beatEvery  = 3 * time.Second
 	nodeDies   = 10 * time.Second // without a beat
 	settleTime = time.Second      // in which a node that has just begun hears of the others
-	checkEvery = time.Minute      // of rooms with history in which nothing has happened
+	choreEvery = 3 * time.Second
+	checkEvery = time.Minute     // of rooms with history in which nothing has happened; then ever more rarely
+	maxQuiet   = 4 * time.Minute // so that their history, which asking prolongs, lives on
 )
 
 // cluster is what a hub knows of the others. Guarded by the hub's mu.
@@ -21,7 +23,6 @@ type cluster struct {
 	nodes    map[string]time.Time // when another was last heard
 	beat     time.Time            // when this one last told that it lives
 	beating  bool                 // one is about to be sent
-	check    time.Time            // when quiet rooms were last looked at
 	outgoing []func()             // what is to be told to other nodes, one after the other
 	sending  bool                 // a goroutine does
 	asks     map[uint64]*inquiry  // who is in a room?
@@ -56,7 +57,9 @@ func (l *link) connect() {
 		l.release(all)
 		return
 	}
-	l.sendBeat(beatAsk)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.postLocked(func() { l.sendBeat(beatAsk) })
 }
 
 // wakeLocked tells the others at once of a node that has rested. mu is held.
@@ -239,8 +242,8 @@ func (l *link) tick() {
 	if beat {
 		l.beatLocked()
 	}
-	if !l.busy {
-		l.busy = true
+	if !l.busy && now.Sub(l.chored) >= choreEvery {
+		l.busy, l.chored = true, now
 		l.work.Add(1)
 		go l.chores(now)
 	}
@@ -249,68 +252,83 @@ func (l *link) tick() {
 }
 
 // chores is the goroutine that does what takes the broker's time, one thing after the other: it leaves topics that nobody needs,
-// tries again what has failed, and looks whether something was missed in rooms where nothing happens.
+// and tries again what has failed.
 func (l *link) chores(now time.Time) {
 	defer l.work.Done()
 	h := l.h
 	var stops []func()
 	var closed, quiet []*topic
 	h.mu.Lock()
-	check := l.remote && now.Sub(l.cluster.check) >= checkEvery/2
-	if check {
-		l.cluster.check = now
-	}
 	for _, t := range l.topics {
 		switch {
 		case t.state == topicOpen && t.users == 0 && now.Sub(t.idle) >= t.lingers():
 			if stop := t.forgetLocked(); stop != nil {
 				stops = append(stops, stop)
 			}
-		case t.state == topicClosed && t.users > 0 && now.After(t.retry):
+		case t.state == topicClosed && t.users > 0:
 			t.users++
 			closed = append(closed, t)
-		case check && t.state == topicOpen && t.keep.keeps() && !t.holding && now.Sub(t.checked) >= checkEvery/2:
+		case t.recent.active && t.recent.joins == 0 && now.Sub(t.recent.used) >= recentTime:
+			t.recent = recent{}
+		case l.remote && t.state == topicOpen && t.keep.keeps() && !t.holding && now.Sub(t.checked) >= t.quiet:
 			quiet = append(quiet, t)
 		}
+	}
+	if len(quiet) > 0 && !l.checking && !l.stopped {
+		l.checking = true
+		l.work.Add(1)
+		go l.check(quiet)
 	}
 	h.mu.Unlock()
 	for _, stop := range stops {
 		stop()
 	}
-	for _, t := range closed {
-		again, err := l.acquire(t.key, t.keep)
-		h.mu.Lock()
-		if err == nil {
-			again.releaseLocked()
-		} else {
-			t.retry = time.Now().Add(beatEvery)
-		}
-		t.releaseLocked()
-		h.mu.Unlock()
-		if err != nil {
-			break // the others would fare the same
-		}
-	}
-	for _, t := range quiet {
-		h.mu.Lock()
-		if t.state != topicOpen || t.holding || l.stopped {
-			h.mu.Unlock()
-			continue
-		}
-		t.holding = true
-		err := t.catchUpLocked()
-		if err != nil {
-			l.findLocked(t)
-		}
-		h.mu.Unlock()
-		if err != nil {
-			break
-		}
-	}
+	l.reopen(closed)
 	l.renewWatches(now)
 	h.mu.Lock()
 	l.busy = false
 	h.mu.Unlock()
+}
+
+// reopen tries again to subscribe to topics, which have one user more for it.
+func (l *link) reopen(closed []*topic) {
+	var err error
+	for _, t := range closed {
+		var again *topic
+		if err == nil { // else the others would fare the same
+			again, err = l.acquire(t.key, t.keep)
+		}
+		l.h.mu.Lock()
+		if again != nil {
+			again.releaseLocked()
+		}
+		t.releaseLocked()
+		l.h.mu.Unlock()
+	}
+}
+
+// check is the goroutine that asks whether something was missed in rooms in which nothing happens, the more rarely the longer that is
+// so. It ends when it has asked for each.
+func (l *link) check(quiet []*topic) {
+	defer l.work.Done()
+	h := l.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range quiet {
+		if l.stopped {
+			break
+		}
+		if t.state != topicOpen || t.holding {
+			continue
+		}
+		t.holding = true
+		t.quiet = min(2*t.quiet, maxQuiet)
+		if t.catchUpLocked() != nil {
+			l.findLocked(t)
+			break
+		}
+	}
+	l.checking = false
 }
 
 // lingers is how long a topic is kept that nobody needs. History that is this node's alone ends with it.

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -147,6 +148,11 @@ func (w *clusterWorld) record(pos string, msg []byte) {
 	if epoch, found := cutOffset(pos, "1"); found {
 		w.at[epoch+".0"] = len(w.all) - 1
 	}
+}
+
+func sameEpoch(a, b string) bool {
+	epoch, _, _ := strings.Cut(a, ".")
+	return strings.HasPrefix(b, epoch+".")
 }
 
 func cutOffset(pos, offset string) (epoch string, found bool) {
@@ -304,6 +310,7 @@ func (w *clusterWorld) check(i int, m *simMember) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	next := -1 // how many messages it has, or knows to be lost
+	last := ""
 	at := func(pos string) int {
 		n, ok := w.at[pos]
 		if _, empty := cutOffset(pos, "0"); !ok && !empty {
@@ -331,8 +338,14 @@ func (w *clusterWorld) check(i int, m *simMember) {
 		case e.recovered == "null" && next >= 0 && at(e.pos) != next:
 			w.t.Errorf("member %d isn't told that it has lost something: event %d of %v", i, j, m.told[max(0, j-8):j+1])
 			return
+		case e.recovered == "false" && at(e.pos) < next && sameEpoch(e.pos, last):
+			w.t.Errorf("member %d is sent back: event %d of %v", i, j, m.told[max(0, j-8):j+1])
+			return
 		default:
 			next = at(e.pos)
+		}
+		if e.pos != "" {
+			last = e.pos
 		}
 	}
 	if next != len(w.all) {

@@ -617,3 +617,378 @@ func TestSessionElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// TestJoinHerd has the clients of a node come back to another one at once, with one position and with several: its history is
+// asked few times.
+func TestJoinHerd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
+		lb := &balancer{}
+		lb.to.Store(n1.handler)
+		var all []*wsctltest.Client
+		for range 50 {
+			c := wsctltest.Dial(t, lb, nil)
+			joined(c, t, "k")
+			all = append(all, c)
+		}
+		say(t, n1.hub.Room("k"), "1")
+		for _, c := range all[:25] {
+			expectSaid(c, t, "1")
+			c.Cut()
+		}
+		say(t, n1.hub.Room("k"), "2")
+		for _, c := range all[25:] {
+			expectSaid(c, t, "1", "2")
+			c.Cut()
+		}
+		say(t, n1.hub.Room("k"), "3", "4")
+		lb.to.Store(n2.handler)
+		var asked atomic.Int32
+		release := make(chan struct{})
+		b2.Calls(func(ctx context.Context, method, _ string, call func() error) error {
+			if method == "Since" {
+				asked.Add(1)
+				<-release
+			}
+			return call()
+		})
+		for _, c := range all {
+			c.Reconnect()
+			c.Send("Join", "k")
+		}
+		synctest.Wait()
+		close(release)
+		for i, c := range all {
+			if _, recovered := told(c, t, "k"); recovered != "true" {
+				t.Fatal(recovered)
+			}
+			if i < 25 {
+				expectSaid(c, t, "2")
+			}
+			expectSaid(c, t, "3", "4")
+			c.Quiet()
+		}
+		if n := asked.Load(); n > 3 {
+			t.Errorf("the history was asked %d times by %d joins", n, len(all))
+		}
+	})
+}
+
+// TestBrokerHangs has a broker that never answers: everything ends in bounded time, with an error or without the broker.
+func TestBrokerHangs(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
+		hangs := func(ctx context.Context, _, _ string, _ func() error) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		b1.Calls(hangs)
+		start := time.Now()
+		took := func(what string, most time.Duration) {
+			t.Helper()
+			if d := time.Since(start); d > most {
+				t.Errorf("%s took %v", what, d)
+			}
+			start = time.Now()
+		}
+		a := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+		took("opening the first socket", 11*time.Second)
+		a2 := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+		took("opening the next", time.Second)
+		if err := a.Call("Join", "k", nil); err == nil {
+			t.Error("Join succeeded")
+		}
+		took("Join", 6*time.Second)
+		if err := n1.hub.User("ann").Send("said", "hi"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Send: %v", err)
+		}
+		took("Send", 6*time.Second)
+		expectSaid(a, t, "hi")
+		expectSaid(a2, t, "hi")
+		b := wsctltest.Dial(t, n2.handler, &wsctltest.Options{Token: "bob"})
+		b1.Calls(nil)
+		time.Sleep(10 * time.Second)
+		say(t, n2.hub.User("ann"), "there")
+		expectSaid(a, t, "there")
+		a.Send("Join", "k")
+		if _, recovered := told(a, t, "k"); recovered != "null" {
+			t.Error(recovered)
+		}
+		b.Quiet()
+		b1.Calls(hangs) // Shutdown ends nevertheless
+	})
+}
+
+// TestBrokerStrange has strangers' bytes, another version's packets and malformed ones come from the broker.
+func TestBrokerStrange(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
+		c := wsctltest.Dial(t, n1.handler, nil)
+		pos, _ := joined(c, t, "k")
+		if err := c.Call("Join", "r", nil); err != nil {
+			t.Fatal(err)
+		}
+		keep := wsctl.Retention{Messages: 10}
+		ctx := t.Context()
+		strange := [][]byte{[]byte("x"), []byte(`{"type":"said","data":1}`), []byte("\xf5w\x01\x01"), []byte("\xf5w\x01\x01\x01n\x01\x00\x00{}"),
+			[]byte("\xf5w\x01\x01\x01n\x01\x00\x00" + `{"type":"$ping"}`), []byte("\xf5w\x01\x01\x01n\x01\x00\x00" + `{"type":"said","id":3}`),
+			[]byte("\xf5w\x01\x01\x01n\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), []byte("\xf5w\x02\x01\x01n\x01")}
+		for _, topic := range []string{"a", "rr", "rk"} { // what isn't kept has no position
+			for _, b := range strange {
+				if err := b1.Publish(ctx, topic, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		synctest.Wait()
+		c.Quiet()
+		if n := n1.handler.Stats().BrokerErrors; n < 20 {
+			t.Errorf("Stats.BrokerErrors: %d", n)
+		}
+		// In the history, a stranger's bytes take a position; what may have been for members is told.
+		if err := b1.PublishKeep(ctx, "rk", strange[0], keep); err != nil {
+			t.Fatal(err)
+		}
+		say(t, n1.hub.Room("k"), "1")
+		expectSaid(c, t, "1")
+		if err := b1.PublishKeep(ctx, "rk", strange[7], keep); err != nil {
+			t.Fatal(err)
+		}
+		if at, recovered := told(c, t, "k"); recovered != "false" || offset(at) != "3" {
+			t.Errorf("after a message of another version: %s, %s", at, recovered)
+		}
+		say(t, n1.hub.Room("k"), "2")
+		expectSaid(c, t, "2")
+		// So it is at recovery.
+		c.Cut()
+		if err := b1.PublishKeep(ctx, "rk", strange[0], keep); err != nil {
+			t.Fatal(err)
+		}
+		c.Reconnect()
+		if at, recovered := joined(c, t, "k"); recovered != "true" || offset(at) != "4" {
+			t.Errorf("recovery past a stranger's bytes: %s, %s", at, recovered)
+		}
+		if at, recovered := told(c, t, "k"); recovered != "null" || offset(at) != "5" {
+			t.Errorf("position after a stranger's bytes: %s, %s", at, recovered)
+		}
+		c.Cut()
+		if err := b1.PublishKeep(ctx, "rk", strange[7], keep); err != nil {
+			t.Fatal(err)
+		}
+		c.Reconnect()
+		if at, recovered := joined(c, t, "k"); recovered != "false" || offset(at) != "6" {
+			t.Errorf("recovery past another version: %s, %s", at, recovered)
+		}
+		c.Quiet()
+		_ = pos
+	})
+}
+
+// TestBrokerWrong has a broker that answers with nonsense.
+func TestBrokerWrong(t *testing.T) {
+	for name, wrong := range map[string]func(newest string) ([][]byte, string, bool){
+		"no position":          func(string) ([][]byte, string, bool) { return nil, "", true },
+		"a malformed position": func(string) ([][]byte, string, bool) { return nil, "1.2.3", true },
+		"too few messages":     func(string) ([][]byte, string, bool) { return nil, "e.1000", true },
+		"too many":             func(n string) ([][]byte, string, bool) { return [][]byte{{1}, {2}}, n, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := &wrongBroker{Broker: wsctltest.NewBroker()}
+				n := newNode(t, &wsctl.Hub{Broker: b, History: keepTen}, wsctl.Options{})
+				c := wsctltest.Dial(t, n.handler, nil)
+				joined(c, t, "k")
+				say(t, n.hub.Room("k"), "1")
+				expectSaid(c, t, "1")
+				c.Cut()
+				say(t, n.hub.Room("k"), "2")
+				b.wrong.Store(&wrong)
+				c.Reconnect()
+				if _, recovered := joined(c, t, "k"); recovered != "false" {
+					t.Errorf("recovered: %s", recovered)
+				}
+				b.wrong.Store(nil)
+				say(t, n.hub.Room("k"), "3")
+				expectSaid(c, t, "3")
+			})
+		})
+	}
+}
+
+type wrongBroker struct {
+	*wsctltest.Broker
+	wrong atomic.Pointer[func(newest string) ([][]byte, string, bool)]
+}
+
+func (b *wrongBroker) Since(ctx context.Context, topic, pos string) ([][]byte, string, bool, error) {
+	msgs, newest, ok, err := b.Broker.Since(ctx, topic, pos)
+	if wrong := b.wrong.Load(); wrong != nil {
+		msgs, newest, ok = (*wrong)(newest)
+	}
+	return msgs, newest, ok, err
+}
+
+// TestSendTwice has a broker publish what it says it didn't: members of this node get it once.
+func TestSendTwice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
+		a, b := wsctltest.Dial(t, n1.handler, nil), wsctltest.Dial(t, n2.handler, nil)
+		for _, c := range []*wsctltest.Client{a, b} {
+			if err := c.Call("Join", "r", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		failure := errors.New("no answer")
+		var hold atomic.Bool
+		b1.Deliveries(func(_, pos string, msg []byte, deliver func(string, []byte)) {
+			if hold.Swap(false) {
+				time.Sleep(time.Second)
+			}
+			deliver(pos, msg)
+		})
+		for name, calls := range map[string]func(ctx context.Context, method, topic string, call func() error) error{
+			"published late": func(_ context.Context, _, _ string, call func() error) error {
+				hold.Store(true)
+				_ = call()
+				return failure
+			},
+			"published, and the answer lost": func(_ context.Context, _, _ string, call func() error) error {
+				_ = call()
+				time.Sleep(time.Second)
+				return failure
+			},
+		} {
+			b1.Calls(calls)
+			err := n1.hub.Room("r").Send("said", name)
+			if late := name == "published late"; late && !errors.Is(err, failure) || !late && err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			b1.Calls(nil)
+			time.Sleep(2 * time.Second)
+			expectSaid(a, t, name)
+			expectSaid(b, t, name)
+			a.Quiet()
+			b.Quiet()
+		}
+	})
+}
+
+// TestEpoch has the broker lose its history: members are told, those who come back as well.
+func TestEpoch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
+		a, b := wsctltest.Dial(t, n1.handler, nil), wsctltest.Dial(t, n2.handler, nil)
+		joined(a, t, "k")
+		joined(b, t, "k")
+		say(t, n1.hub.Room("k"), "1")
+		expectSaid(a, t, "1")
+		expectSaid(b, t, "1")
+		b.Cut()
+		b1.Forget()
+		say(t, n1.hub.Room("k"), "2")
+		if pos, recovered := told(a, t, "k"); offset(pos) != "1" || recovered != "false" {
+			t.Errorf("after the history was lost: %s, %s", pos, recovered)
+		}
+		a.Quiet()
+		b.Reconnect()
+		if _, recovered := joined(b, t, "k"); recovered != "false" {
+			t.Error(recovered)
+		}
+		// Also where nothing is sent.
+		b1.Forget()
+		time.Sleep(2 * time.Minute)
+		for _, c := range []*wsctltest.Client{a, b} {
+			if pos, recovered := told(c, t, "k"); offset(pos) != "0" || recovered != "false" {
+				t.Errorf("after the history was lost in silence: %s, %s", pos, recovered)
+			}
+		}
+	})
+}
+
+// TestTopics shows when a node subscribes to a room, and leaves it.
+func TestTopics(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, _, n1, _ := twoNodes(t, wsctl.Options{})
+		c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+		const base = 3 // all nodes, this one, Ann
+		topics := func(want int) {
+			t.Helper()
+			if got := n1.handler.Stats().Topics; got != want {
+				t.Errorf("%d topics, not %d", got, want)
+			}
+		}
+		topics(base)
+		for _, room := range []string{"r", "k"} {
+			if err := c.Call("Join", room, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		told(c, t, "k")
+		topics(base + 2)
+		c.Send("Leave", "r")
+		time.Sleep(3 * time.Second)
+		topics(base + 2)
+		time.Sleep(6 * time.Second)
+		topics(base + 1)
+		c.Cut()
+		time.Sleep(10 * time.Second)
+		topics(base - 1)
+		say(t, n1.hub.Room("k"), "nobody is here")
+		topics(base - 1)
+	})
+}
+
+// TestPositions has $hello bring positions of all kinds.
+func TestPositions(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := newNode(t, &wsctl.Hub{History: keepTen}, wsctl.Options{})
+		c := wsctltest.Dial(t, n.handler, nil)
+		pos, _ := joined(c, t, "k")
+		say(t, n.hub.Room("k"), "1")
+		s := serve(t, n.handler)
+		many := `{"k":"` + pos + `"`
+		for i := range 200 {
+			many += fmt.Sprintf(`,"k%d":"e.1"`, i)
+		}
+		late := strings.TrimSuffix(strings.Repeat(`"kx":"e.1",`, 1), ",")
+		for i := range 100 {
+			late += fmt.Sprintf(`,"k%d":"e.1"`, i)
+		}
+		for rooms, want := range map[string]string{
+			`{"k":"` + pos + `"}`:                  "true",
+			`[{"room":"k","pos":"` + pos + `"}]`:   "true",
+			many + "}":                             "true",
+			`{` + late + `,"k":"` + pos + `"}`:     "null", // the 102nd
+			`{"k":"e.0"}`:                          "false",
+			`{"k":"` + pos[:len(pos)-1] + `9"}`:    "false",
+			`{"k":""}`:                             "false",
+			`{"k":"x"}`:                            "false",
+			`{"k":7}`:                              "null",
+			`{"k":null}`:                           "false",
+			`{}`:                                   "null",
+			`[]`:                                   "null",
+			`"k"`:                                  "null",
+			`[1,{"room":"k","pos":"` + pos + `"}]`: "null",
+			`{"other":"` + pos + `"}`:              "null",
+			`[{"room":"k"}]`:                       "null",
+			`{"k":{"pos":"` + pos + `"}}`:          "null",
+			`[{"room":"k","pos":["` + pos + `"]}]`: "null",
+			`{"k":"` + strings.Repeat("9", 3000) + `"}`: "false",
+		} {
+			raw := s.knock(t)
+			raw.send(`{"type":"$hello","data":{"try":1,"rooms":`+rooms+`}}`, msg("Join", `"k"`))
+			raw.welcomed()
+			got := raw.read()
+			if !strings.Contains(got, `"recovered":`+want) {
+				t.Errorf("rooms %.60s: %s, not %s", rooms, got, want)
+			}
+			if want == "true" {
+				at, _ := strings.CutSuffix(pos, "0")
+				if m, wantMsg := raw.read(), `{"type":"said","data":"1","room":"k","pos":"`+at+`1"}`; m != wantMsg {
+					t.Errorf("got %s, not %s", m, wantMsg)
+				}
+			}
+			raw.cut()
+		}
+	})
+}

@@ -3,6 +3,7 @@ package wsctl
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,54 +109,42 @@ func roomFrame(room, pos, recovered string) []byte {
 // joinKept joins a room that keeps history: a client that has a position in it gets what it has missed since, between the
 // position and the next message, and is told if it can't.
 func (t *topic) joinKept(s *Socket) error {
-	l, h := t.l, t.l.h
+	h := t.l.h
 	h.mu.Lock()
-	if r := h.rooms[t.key]; s.left || r != nil && s.rooms.find(r) >= 0 {
-		defer h.mu.Unlock()
-		if s.left {
-			return ErrClosed
-		}
-		return nil
-	}
+	r := h.rooms[t.key]
+	left, member := s.left, r != nil && s.rooms.find(r) >= 0
 	h.mu.Unlock()
-	if s.session == nil { // it couldn't be told, nor come back with a position
+	switch {
+	case left:
+		return ErrClosed
+	case member:
+		return nil
+	case s.session == nil: // it couldn't be told, nor come back with a position
 		return h.joinTopic(s, t.key, t)
 	}
 	from, socket, asked := s.recalls(t.key.name)
-	var found missed
-	if asked && from.Epoch != "" {
-		h.mu.Lock()
-		t.recovering++
-		h.mu.Unlock()
-		defer func() {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			if t.recovering--; t.recovering == 0 {
-				t.recent = nil
-			}
-		}()
-		found = t.find(from, socket, s.out.limit()/2)
+	denied := false
+	if asked {
+		denied = t.find(from, s.out.limit()/2)
+		defer t.found()
 	}
 	h.mu.Lock()
 	for {
 		flush, err := h.catchUpLocked(s)
-		if err == nil && !s.left {
-			var first, rest []byte
+		if r := h.rooms[t.key]; err == nil && !s.left && (r == nil || s.rooms.find(r) < 0) {
+			recovered, at := "null", t.pos
+			var frames []byte
 			var messages int32
-			recovered := "null"
+			ahead := asked && !denied && t.pos.Epoch == from.Epoch && t.pos.Offset < from.Offset
 			if asked {
 				recovered = "false"
-				if rest, messages, err = t.missedLocked(found, socket, s.out.limit()/2); err == nil {
-					recovered = "true"
+				var ok bool
+				if frames, messages, ok = t.missedLocked(from, socket, s.out.limit()/2); ok || ahead {
+					recovered, at = "true", from
 				}
 			}
-			pos := t.pos
-			if recovered == "true" {
-				pos = from
-			}
-			first = roomFrame(t.key.name, pos.String(), recovered)
 			var more bool
-			more, err = s.out.pushOwn(append(first, rest...), messages+1)
+			more, err = s.out.pushOwn(append(roomFrame(t.key.name, at.String(), recovered), frames...), messages+1)
 			if err == errFlushFirst {
 				h.mu.Unlock()
 				s.out.flush()
@@ -163,13 +152,12 @@ func (t *topic) joinKept(s *Socket) error {
 				continue
 			}
 			if flush = flush || more; err == nil {
+				if ahead {
+					t.ahead = append(t.ahead, aheadMember{s, from.Offset})
+					t.findLocked() // what it has may have been lost on its way here
+				}
 				h.joinLocked(s, t.key, t)
-			}
-			switch {
-			case recovered == "true":
-				l.recovered.Add(1)
-			case recovered == "false":
-				l.notRecovered.Add(1)
+				t.l.countRecovery(recovered)
 			}
 		}
 		left := s.left
@@ -182,102 +170,188 @@ func (t *topic) joinKept(s *Socket) error {
 	}
 }
 
-// missed is what a client has missed of a room, as far as the history said.
-type missed struct {
-	ok    bool
-	from  position.Position // of the client
-	to    position.Position // of the newest that the history had
-	all   []delivery
-	bytes int
+func (l *link) countRecovery(recovered string) {
+	switch recovered {
+	case "true":
+		l.recovered.Add(1)
+	case "false":
+		l.notRecovered.Add(1)
+	}
 }
 
-// find asks the history what came after from. recovering is above 0, so that nothing gets lost between its answer and the join.
-func (t *topic) find(from position.Position, socket string, limit int) (m missed) {
-	l, h := t.l, t.l.h
-	m.from, m.to = from, from
-	h.mu.Lock()
-	m.ok = t.pos == from
-	h.mu.Unlock()
-	if m.ok || l.down.Load() {
-		return m
+// recent is what a topic's members were given lately, up to its position: for joins that look for what their socket has missed.
+// It is kept from the first of them until a little after the last, so that a herd of clients which come back together asks the
+// history once. Guarded by the hub's mu.
+type recent struct {
+	active bool
+	from   position.Position // before the first of all
+	all    []delivery
+	bytes  int
+	limit  int // of bytes
+	joins  int // that look for something
+	began  time.Time
+	used   time.Time     // when there was a join
+	asking chan struct{} // closed when the history has answered; nil: nobody asks
+	asked  position.Position
+}
+
+const (
+	recentTime    = 2 * time.Second  // that it is kept after the last join
+	maxRecentTime = 10 * time.Second // that it is kept at all, unless there are joins all the time: the history forgets, too
+)
+
+// has tells whether it has everything after a position.
+func (r *recent) has(from position.Position) bool {
+	return r.active && r.from.Epoch == from.Epoch && r.from.Offset <= from.Offset && from.Offset <= r.from.Offset+uint64(len(r.all))
+}
+
+// after returns what comes after a position, which it has.
+func (r *recent) after(from position.Position) []delivery { return r.all[from.Offset-r.from.Offset:] }
+
+// add takes a message that members are given.
+func (r *recent) add(d delivery) {
+	if !r.active {
+		return
 	}
+	r.all = append(r.all, d)
+	r.bytes += d.size
+	for r.bytes > r.limit && len(r.all) > 1 { // it is too much for a socket's queue anyway
+		r.drop()
+	}
+}
+
+// drop forgets the oldest message.
+func (r *recent) drop() {
+	r.from = r.all[0].at
+	r.bytes -= r.all[0].size
+	r.all[0] = delivery{}
+	r.all = r.all[1:]
+}
+
+// before takes what came before: messages after from.
+func (r *recent) before(from position.Position, all []delivery) {
+	n := int(r.from.Offset - from.Offset)
+	r.from, r.all = from, append(all[:n:n], r.all...)
+	for _, d := range all[:n] {
+		r.bytes += d.size
+	}
+}
+
+// restart forgets everything: members go on at a position.
+func (r *recent) restart(at position.Position) { r.from, r.all, r.bytes = at, nil, 0 }
+
+// aheadMember is a member that has more of a room than this node, whose client comes from another one: it isn't given what it has.
+type aheadMember struct {
+	s      *Socket
+	offset uint64 // up to this
+}
+
+// aheadLocked returns the members that have a message, and forgets those that don't have the next one. mu is held.
+func (t *topic) aheadLocked(offset uint64) (have []*Socket) {
+	t.ahead = slices.DeleteFunc(t.ahead, func(m aheadMember) bool {
+		if m.offset >= offset {
+			have = append(have, m.s)
+		}
+		return m.offset <= offset
+	})
+	return have
+}
+
+// find has the history say what came after from, so that missedLocked knows it, unless that is known already or can't be had.
+// denied says that from lies after its end. It ends with found.
+func (t *topic) find(from position.Position, limit int) (denied bool) {
+	l, h, r := t.l, t.l.h, &t.recent
 	ctx, cancel := l.limit()
 	defer cancel()
-	msgs, newest, ok, err := l.since(ctx, t, from)
-	if err != nil || !ok {
-		return m
-	}
-	for _, msg := range msgs {
-		m.bytes += len(msg)
-	}
-	if m.bytes > limit {
-		return m
-	}
-	m.ok, m.to, m.all = true, newest, t.deliveries(from, msgs)
-	t.await(ctx, from)
-	return m
-}
-
-// await waits until this node's members have been given what a client has that was with another node: what it needs comes after
-// that.
-func (t *topic) await(ctx context.Context, pos position.Position) {
-	h := t.l.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for t.state == topicOpen && (t.pos.Epoch != pos.Epoch || t.pos.Offset < pos.Offset) && ctx.Err() == nil {
-		t.findLocked() // it may have been lost on its way here
-		if t.moved == nil {
-			t.moved = make(chan struct{})
-		}
-		moved := t.moved
-		h.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ctx.Done():
-		}
-		h.mu.Lock()
+	r.joins++
+	r.limit = max(r.limit, 2*limit)
+	if now := time.Now(); !r.active || r.joins == 1 && now.Sub(r.began) > maxRecentTime {
+		r.active, r.began = true, now
+		r.restart(t.pos)
 	}
-}
-
-// missedLocked returns the frames of what comes after m.from, up to the topic's position. The error says that some of it can't be
-// had, or that it is too much. mu is held.
-func (t *topic) missedLocked(m missed, socket string, limit int) (frames []byte, messages int32, err error) {
-	if !m.ok || t.pos.Epoch != m.from.Epoch || t.pos.Offset < m.from.Offset {
-		return nil, 0, errLost
-	}
-	all := m.all
-	if m.to.Offset < t.pos.Offset {
-		for _, d := range t.recent {
-			if d.follows(m.to) {
-				all = append(all, d)
-				m.to = d.at
+	for waited := false; from.Epoch != "" && from != t.pos && !r.has(from) && !l.down.Load(); waited = true {
+		if r.asking != nil && r.asked.Epoch == from.Epoch && r.asked.Offset <= from.Offset {
+			if waited { // it couldn't be had
+				return false
 			}
-		}
-	}
-	if m.to.Offset < t.pos.Offset {
-		return nil, 0, errLost
-	}
-	skipped := false
-	for _, d := range all[:t.pos.Offset-m.from.Offset] {
-		switch {
-		case d.lost:
-			return nil, 0, errLost
-		case d.p == nil || d.p.excepts(socket):
-			skipped = true
+			asking := r.asking
+			h.mu.Unlock()
+			<-asking
+			h.mu.Lock()
 			continue
 		}
-		skipped = false
-		frames = append(frames, d.frames.plain...)
-		messages++
+		first := r.asking == nil
+		if first {
+			r.asking, r.asked = make(chan struct{}), from
+		}
+		h.mu.Unlock()
+		missed, newest, ok, err := t.ask(ctx, from, limit)
+		h.mu.Lock()
+		if to := from.Offset + uint64(len(missed)); ok && r.from.Epoch == from.Epoch && from.Offset < r.from.Offset && r.from.Offset <= to {
+			r.before(from, missed)
+		}
+		if first {
+			close(r.asking)
+			r.asking = nil
+		}
+		return err == nil && newest.Epoch == from.Epoch && newest.Offset < from.Offset
 	}
-	if len(frames) > limit {
-		return nil, 0, errLost
+	return false
+}
+
+// found ends find, when the socket has joined or not.
+func (t *topic) found() {
+	t.l.h.mu.Lock()
+	defer t.l.h.mu.Unlock()
+	t.recent.joins--
+	t.recent.used = time.Now()
+}
+
+// ask asks the history for what came after from. ok is false if that can't be had, or is more than limit bytes.
+func (t *topic) ask(ctx context.Context, from position.Position, limit int) (missed []delivery, newest position.Position, ok bool, err error) {
+	msgs, newest, ok, err := t.l.since(ctx, t, from)
+	if err != nil || !ok {
+		return nil, newest, false, err
+	}
+	bytes := 0
+	for _, msg := range msgs {
+		bytes += len(msg)
+	}
+	if bytes > limit {
+		return nil, newest, false, nil
+	}
+	return t.deliveries(from, msgs), newest, true, nil
+}
+
+// missedLocked returns the frames of what comes after from, up to the topic's position. ok is false if some of it can't be had, or
+// it is too much. mu is held.
+func (t *topic) missedLocked(from position.Position, socket string, limit int) (frames []byte, messages int32, ok bool) {
+	if from == t.pos {
+		return nil, 0, true
+	}
+	if !t.recent.has(from) {
+		return nil, 0, false
+	}
+	skipped := false
+	for _, d := range t.recent.after(from) {
+		if d.lost {
+			return nil, 0, false
+		}
+		if skipped = d.p == nil || d.p.excepts(socket); skipped {
+			continue
+		}
+		if frames = append(frames, d.frames.plain...); len(frames) > limit {
+			return nil, 0, false
+		}
+		messages++
 	}
 	if skipped { // the client is further than its last message says
 		frames = append(frames, roomFrame(t.key.name, t.pos.String(), "")...)
 		messages++
 	}
-	return frames, messages, nil
+	return frames, messages, true
 }
 
 // excepts tells whether a message was not for a socket, by the hash that its ID begins with.
@@ -292,6 +366,7 @@ func (p *packet) excepts(hash string) bool {
 
 // leftLocked tells a client that has left to forget its position. mu is held.
 func (t *topic) leftLocked(s *Socket) (flush bool, err error) {
+	t.ahead = slices.DeleteFunc(t.ahead, func(m aheadMember) bool { return m.s == s })
 	if s.session == nil || !t.keep.keeps() {
 		return false, nil
 	}

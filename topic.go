@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wsctl/wsctl/internal/position"
@@ -23,20 +24,19 @@ type topic struct {
 	idle    time.Time     // since when there are none
 	opening chan struct{} // topicOpening: closed when that is over
 	err     error         // how it ended last
-	retry   time.Time     // topicClosed with users: when to try again
 	stop    func()        // ends the subscription
 
 	// Of one that keeps history:
-	pos        position.Position // of the newest message that members were given
-	checked    time.Time         // when pos was last seen to be the newest
-	holding    bool              // what comes waits until pos has been brought up to date
-	held       []delivery
-	asked      int // of held, those that had come when the history was asked last: what it doesn't know of them is void
-	heldBytes  int
-	overflow   bool          // more came than may wait
-	recovering int           // joins that look for what their socket has missed
-	recent     []delivery    // what members were given meanwhile
-	moved      chan struct{} // closed when pos changes; nil: nobody waits
+	pos       position.Position // of the newest message that members were given
+	checked   time.Time         // when pos was last seen to be the newest
+	holding   bool              // what comes waits until pos has been brought up to date
+	held      []delivery
+	asked     int // of held, those that had come when the history was asked last: what it doesn't know of them is void
+	heldBytes int
+	overflow  bool // more came than may wait
+	recent    recent
+	ahead     []aheadMember
+	quiet     time.Duration // after which the history is asked whether nothing was missed
 }
 
 type topicState byte
@@ -134,8 +134,7 @@ func (t *topic) forgetLocked() (stop func()) {
 		delete(t.l.topics, t.key)
 	}
 	stop, t.stop = t.stop, nil
-	t.held, t.recent = nil, nil
-	t.move()
+	t.held, t.recent, t.ahead = nil, recent{}, nil
 	return stop
 }
 
@@ -161,7 +160,7 @@ func (t *topic) open() (err error) {
 		}
 		t.state, t.stop = topicOpen, stop
 		if t.keep.keeps() {
-			t.pos, t.checked = pos, time.Now()
+			t.pos, t.checked, t.quiet = pos, time.Now(), checkEvery
 			t.goOnLocked()
 		}
 	}()
@@ -267,18 +266,17 @@ func (t *topic) holdLocked(d delivery) {
 
 // giveLocked gives members the message that is next. mu is held.
 func (t *topic) giveLocked(d delivery) {
-	t.pos, t.checked = d.at, time.Now()
-	if t.recovering > 0 {
-		t.recent = append(t.recent, d)
+	t.pos, t.checked, t.quiet = d.at, time.Now(), checkEvery
+	if t.recent.add(d); t.keep.Messages > 0 && len(t.recent.all) > t.keep.Messages {
+		t.recent.drop()
 	}
-	t.move()
 	h := t.l.h
 	switch {
 	case d.lost:
 		t.tellLostLocked()
 	case d.p != nil:
 		except := h.namedLocked(d.p.except)
-		h.publishLocked(t.key, d.frames, except)
+		h.publishLocked(t.key, d.frames, append(slices.Clip(except), t.aheadLocked(d.at.Offset)...))
 		t.l.skippedLocked(t, except)
 	}
 }
@@ -311,14 +309,6 @@ func (t *topic) missed() {
 	case t.key.kind == kindEveryone:
 		t.l.gaps.Add(1)
 		t.l.askAgainLocked()
-	}
-}
-
-// move tells who waits for it that pos has changed. mu is held.
-func (t *topic) move() {
-	if t.moved != nil {
-		close(t.moved)
-		t.moved = nil
 	}
 }
 
@@ -397,9 +387,8 @@ func (t *topic) catchUpLocked() error {
 			t.giveLocked(d)
 		}
 	} else {
-		t.pos = newest
-		t.recent = nil
-		t.move()
+		t.pos, t.ahead = newest, nil
+		t.recent.restart(newest)
 		t.tellLostLocked()
 	}
 	t.checked = time.Now()
