@@ -124,6 +124,35 @@ don't keep up, in place of closing them:
   - A socket that ends leaves the hub, its user and its rooms at once, also while a method of it still runs. OnClose comes
     when the last one has returned.
 
+# History
+
+Hub.History has rooms keep their last messages, so that clients which come back too late for their session, or after a restart, don't
+miss any:
+
+	hub := &wsctl.Hub{History: func(room string) wsctl.Retention { return wsctl.Retention{Messages: 500, Age: 10 * time.Minute} }}
+	h := wsctl.New(&Chat{}, &wsctl.Options{Hub: hub})
+
+A client of wsctl.v1 remembers how far it has got in such a room. When it has a new Socket, and that joins the room again, it gets what
+was sent meanwhile, between the join and the next message, none missing and none twice; where that can't be, it is told: gap in the
+browser, $room in Go. Nothing else is to be done, but to join. Messages of these rooms are never dropped or replaced by the policy of an
+Event. Whoever may join a room may read its history. Without a Broker it is kept in memory, Hub.HistoryBuffer bytes for all rooms.
+
+# Several machines
+
+Hub.Broker joins the hubs of several nodes. [Room.Send], Broadcast, [Hub.User], [Hub.Socket], [Room.Close], [Room.Members] and
+[Room.Watch] are of all nodes then; [Room.Len] and [Room.Sockets] remain this one's. The modules contrib/wsctlnats and
+contrib/wsctlredis have brokers; another is a type of two methods, four with history: see [Broker] and [HistoryBroker].
+
+A message to a room goes to the broker, and comes back to the members of all nodes, in the broker's order. So Send may fail, and says
+so: members of this node have the message nevertheless, unless the room keeps history, where nobody gets what isn't kept. Send to such
+a room returns when the message is kept: what was accepted reaches every member, on whatever node and after whatever loss, or the member is told.
+Rooms without history are cheaper and lose what is sent while a client, or a node, is away. [Socket.Join] waits for the broker
+where it is the first of the room on this node.
+
+A node needs nothing of its load balancer: a client may come to any, each time. Its session, with calls and streams in
+flight, lives on one node: a client that comes back to another begins a new one there, and its rooms recover. docs/CLUSTER.md has the
+rest: what is promised when what fails, numbers, and a plan for many.
+
 # What a connection costs
 
 A connection that waits for a message has one goroutine and no buffer. On Linux, without TLS, it gives up the goroutine when it

@@ -8,8 +8,8 @@ import (
 // Event is a message type of the server, with the type of its data. Declare it once, as a variable, and list it in
 // Options.Events. Its methods may be called from any goroutine, but for those that set a policy.
 //
-// The policies, set where it is declared, say what happens when a socket's queue is full: without one, the socket is closed
-// with [CloseSlow]. What is dropped is counted in Stats.Dropped, and a client of wsctl.v1 is told by a $gap in its place.
+// The policies, set where it is declared, say what happens when a socket's queue is full: without one, and in rooms that keep history,
+// the socket is closed with [CloseSlow]. What is dropped is counted in Stats.Dropped, and a client of wsctl.v1 is told by a $gap in its place.
 type Event[T any] struct {
 	typ    string
 	pc     uintptr // of NewEvent's caller

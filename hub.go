@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Hub knows the sockets of one or more handlers, and the rooms that they are in. The zero Hub is ready. All methods may be
-// called from any goroutine.
+// Hub knows the sockets of one or more handlers, and the rooms that they are in. The zero Hub is ready; set its fields before it is
+// used. All methods may be called from any goroutine.
 type Hub struct {
 	// Broker joins the hubs of several nodes: rooms, broadcasts and users are those of all of them. Nil: this hub is alone.
 	Broker Broker
@@ -157,10 +157,10 @@ func (h *Hub) Everyone() Room { return Room{hub: h, key: roomKey{kindEveryone, "
 // Room returns the room of that name: 1 to 128 bytes. It exists while it has members; see [Socket.Join].
 func (h *Hub) Room(name string) Room { return Room{hub: h, key: roomKey{kindRoom, name}} }
 
-// User returns the room of all sockets of a user, by Identity.User.
+// User returns the room of all sockets of a user, by Identity.User, on all nodes.
 func (h *Hub) User(id string) Room { return Room{hub: h, key: roomKey{kindUser, id}} }
 
-// Socket returns the room of the one socket with that [Socket.ID], if it is open.
+// Socket returns the room of the one socket with that [Socket.ID], if it is open, on whatever node.
 func (h *Hub) Socket(id string) Room { return Room{hub: h, key: roomKey{kindSocket, id}} }
 
 // enter makes s known: from now on it gets what is sent to everyone and to its user.

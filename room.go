@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Room is a set of sockets: a small value, made by a Hub, good for ever. The zero Room has no members. All methods may be
+// Room is a set of sockets, on all nodes: a small value, made by a Hub, good for ever. The zero Room has no members. All methods may be
 // called from any goroutine.
 type Room struct {
 	hub    *Hub
@@ -31,9 +31,12 @@ func (r Room) check() error {
 // Send gives the message its place in every member's order: what is sent to a member afterwards, in whatever way, comes
 // after it, and who joins or leaves later doesn't change who gets it. It doesn't wait for the network, at most for other
 // messages' places, when some MiB of them wait; a member whose queue is full is closed with [CloseSlow], and costs the others
-// nothing. The error is that of a bad type, as of
-// [Socket.Send], of data that can't be encoded, or of a bad room: the zero Room, or a name that is empty or longer than
-// 128 bytes. A room without members is no error.
+// nothing. The error is that of a bad type, as of [Socket.Send], of data that can't be encoded, or of a bad room: the zero Room, or
+// a name that is empty or longer than 128 bytes. A room without members is no error.
+//
+// With a Broker it gives the message to that, for 5 s at most, and members get it in the broker's order. The error may be the broker's
+// then: members of this node have the message nevertheless, but if the room keeps history nobody gets what isn't kept. Send to such
+// a room returns when the message is kept.
 func (r Room) Send(typ string, data any) error {
 	if err := checkType(typ); err != nil {
 		return err
@@ -107,7 +110,8 @@ func (r Room) Except(s ...*Socket) Room {
 	return r
 }
 
-// Close closes every member, as [Socket.Close]: the error is that of a bad code or reason, or of a bad room as of Send.
+// Close closes every member, as [Socket.Close]: the error is that of a bad code or reason, of a bad room as of Send, or of the broker,
+// when members of this node are closed nevertheless.
 func (r Room) Close(code int, reason string) error {
 	if err := r.check(); err != nil {
 		return err
@@ -130,7 +134,7 @@ type Member struct {
 	User   string // Identity.User
 }
 
-// Sockets returns the members of now, in no order.
+// Sockets returns the members of now that are this hub's, in no order.
 func (r Room) Sockets() iter.Seq[*Socket] {
 	return func(yield func(*Socket) bool) {
 		for _, s := range r.sockets() {
@@ -141,7 +145,7 @@ func (r Room) Sockets() iter.Seq[*Socket] {
 	}
 }
 
-// Len returns the number of members.
+// Len returns the number of members that are this hub's.
 func (r Room) Len() int {
 	if len(r.except) > 0 || r.key.kind == kindSocket {
 		return len(r.sockets())

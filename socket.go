@@ -135,7 +135,11 @@ func (s *Socket) pushed(flush bool, err error) {
 }
 
 // Join adds the socket to a room: 1 to 128 bytes. What is sent to the room after Join has returned reaches it. To join twice
-// is to join once. The error is [ErrClosed], or that of a bad name.
+// is to join once. If the room keeps history, a client that has lost its session gets what it has missed before that, or is told that it
+// can't. The error is [ErrClosed], or that of a bad name.
+//
+// With a Broker the first join of a room on this node waits for it, for 5 s at most, and so may one that recovers. Its error is an [*Error] of
+// [CodeUnavailable] as well, which tells the client to try again: the socket is not in the room then.
 func (s *Socket) Join(room string) error {
 	r := s.h.hub.Room(room)
 	if err := r.check(); err != nil {
@@ -144,7 +148,7 @@ func (s *Socket) Join(room string) error {
 	return s.h.hub.join(s, r.key)
 }
 
-// Leave takes the socket out of a room. What is sent to the room after Leave has returned doesn't reach it.
+// Leave takes the socket out of a room. What is sent to the room after Leave has returned doesn't reach it, and it is never recovered.
 func (s *Socket) Leave(room string) { s.h.hub.leave(s, roomKey{kindRoom, room}) }
 
 // Rooms returns the names of the rooms that the socket is in, sorted; after its end, of those that it was in.

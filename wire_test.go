@@ -22,9 +22,13 @@ func TestProtocolDocument(t *testing.T) {
 	}
 	for _, block := range blocks {
 		bubble(t, func(t *testing.T) {
-			h, _ := newHandler(t, &wireChat{}, nil)
+			var opts *wsctl.Options
+			if block[1] == " rooms" {
+				opts = &wsctl.Options{Hub: &wsctl.Hub{History: func(string) wsctl.Retention { return wsctl.Retention{Messages: 10} }}, Resume: -1}
+			}
+			h, _ := newHandler(t, &wireChat{}, opts)
 			srv := serve(t, h)
-			v1 := block[1] == " v1"
+			v1 := block[1] == " v1" || block[1] == " rooms"
 			dial := func() *client {
 				if v1 {
 					return srv.knock(t)
@@ -37,8 +41,16 @@ func TestProtocolDocument(t *testing.T) {
 				switch {
 				case strings.HasPrefix(line, "> "):
 					c.send(strings.ReplaceAll(line[2:], "…", secret))
+				case strings.HasPrefix(line, "! somebody says "):
+					if err := h.Hub().Room("go").Send("Said", Line{"go", strings.Trim(line[16:], `"`)}); err != nil {
+						t.Fatal(err)
+					}
 				case strings.HasPrefix(line, "< "):
 					got := c.read()
+					if m := regexp.MustCompile(`"pos":"(\w+)\.`).FindStringSubmatch(got); m != nil {
+						secret = m[1]
+						got = strings.Replace(got, secret, "…", 1)
+					}
 					if m := regexp.MustCompile(`"session":"(.*?)"`).FindStringSubmatch(got); m != nil {
 						secret = m[1]
 					}
