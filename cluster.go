@@ -346,7 +346,11 @@ func (l *link) stop(ctx context.Context) error {
 	begun := l.cluster.all != nil
 	h.mu.Unlock()
 	if begun {
-		l.sendBeat(beatBye)
+		p := l.packet(packetBeat)
+		p.flags = beatBye
+		limited, cancel := context.WithTimeout(ctx, brokerTimeout)
+		_ = l.outcome("publishing", l.broker.Publish(limited, "a", p.encode())) // else the others find out
+		cancel()
 	}
 	h.mu.Lock()
 	l.stopped = true

@@ -44,7 +44,7 @@ need() {
 	command -v "$command" >/dev/null && return
 	if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
 		echo "installing $*"
-		{ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 || tail -n 20 "$log"
+		{ apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 || tail -n 20 "$log"
 	fi
 	command -v "$command" >/dev/null || echo "$command is missing: install it (Debian: apt-get install --no-install-recommends $*)"
 }
@@ -79,6 +79,7 @@ vulnerabilities() {
 
 need gcc gcc libc6-dev # for -race
 need chromium chromium
+need redis-server redis-server
 
 check "gofmt" gofmt_clean
 for mod in $(find . -name go.mod -not -path '*/node_modules/*' | sort); do
