@@ -89,8 +89,9 @@ type link struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines
 
-	seq  atomic.Uint64 // of the newest packet
-	down atomic.Bool   // the last thing that the broker was asked for failed
+	seq     atomic.Uint64 // of the newest packet
+	down    atomic.Bool   // the last thing that the broker was asked for failed
+	failing atomic.Int32  // so many in a row
 
 	failures, gaps, recovered, notRecovered atomic.Uint64
 	strangers                               atomic.Int64 // when one was last logged, Unix seconds
@@ -106,6 +107,7 @@ type link struct {
 	timer    *time.Timer // of tick; nil: it doesn't run
 	busy     bool        // a goroutine does the chores
 	chored   time.Time   // when it last began
+	ticked   time.Time   // when tick last ran; zero: it rested
 	checking bool        // a goroutine asks about quiet rooms
 	stopped  bool
 }
@@ -238,19 +240,31 @@ func (n *nodeHistory) Since(ctx context.Context, topic, pos string) (msgs [][]by
 // outcome notes whether the broker did what it was asked for, and returns its error with what was asked.
 func (l *link) outcome(what string, err error) error {
 	if err == nil {
+		if l.failing.Load() > 0 {
+			l.failing.Store(0)
+		}
 		if l.down.Load() && l.down.Swap(false) {
 			l.h.log().Info("wsctl: the broker is back")
+			l.h.mu.Lock()
+			if l.cluster.all != nil {
+				l.heardAgainLocked()
+			}
+			l.h.mu.Unlock()
 		}
 		return nil
 	}
 	if l.ctx.Err() == nil {
 		l.failures.Add(1)
+		l.failing.Add(1)
 		if !l.down.Swap(true) {
 			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
 		}
 	}
 	return fmt.Errorf("wsctl: %s: %w", what, err)
 }
+
+// away tells whether the broker has failed again and again, so that it isn't worth while to wait for it.
+func (l *link) away() bool { return l.failing.Load() >= 3 }
 
 // stranger notes a message that isn't of a hub of this version. The log has one a minute.
 func (l *link) stranger(topic string, err error) {
@@ -271,12 +285,20 @@ func (l *link) packet(kind packetKind) *packet {
 	return &packet{kind: kind, node: l.node, seq: l.seq.Add(1)}
 }
 
-// publish sends a packet that isn't kept.
+// publish sends a packet that isn't kept, for an application: also after the last handler's end.
 func (l *link) publish(topic string, p *packet) error {
-	ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout) // also after the last handler's end
+	return l.publishBefore(context.Background(), topic, p)
+}
+
+// publishBefore is publish before ctx ends.
+func (l *link) publishBefore(ctx context.Context, topic string, p *packet) error {
+	ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
 	defer cancel()
 	return l.outcome("publishing", l.broker.Publish(ctx, topic, p.encode()))
 }
+
+// tell is publish to other nodes, of something that they learn without it as well, but later.
+func (l *link) tell(topic string, p *packet) bool { return l.publishBefore(l.ctx, topic, p) == nil }
 
 // topicName names a room at the broker.
 func (l *link) topicName(key roomKey) string {

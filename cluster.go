@@ -11,18 +11,24 @@ const (
 	beatEvery  = 3 * time.Second
 	nodeDies   = 10 * time.Second // without a beat
 	settleTime = time.Second      // in which a node that has just begun hears of the others
-	choreEvery = 3 * time.Second
-	checkEvery = time.Minute     // of rooms with history in which nothing has happened; then ever more rarely
-	maxQuiet   = 4 * time.Minute // so that their history, which asking prolongs, lives on
+	pauseTime  = 4 * time.Second  // between two ticks, of a node that was paused: what it heard of others means nothing
+	byeTime    = time.Minute      // that a node is remembered which has said that it ends
+
+	askMembersEvery = 2 * time.Second // until all nodes have answered
+	choreEvery      = 3 * time.Second
+	checkEvery      = time.Minute     // of rooms with history in which nothing has happened; then ever more rarely
+	maxQuiet        = 4 * time.Minute // so that their history, which asking prolongs, lives on
 )
 
 // cluster is what a hub knows of the others. Guarded by the hub's mu.
 type cluster struct {
 	all, own *topic               // of all nodes, of this one; nil: it hasn't begun
-	since    time.Time            // when it began
+	since    time.Time            // when it began to hear of others, or began again
 	nodes    map[string]time.Time // when another was last heard
+	gone     map[string]time.Time // those that have said that they end, and when
 	beat     time.Time            // when this one last told that it lives
-	beating  bool                 // one is about to be sent
+	beating  bool                 // it is about to tell
+	asking   bool                 // ... and to ask the others to do so
 	outgoing []func()             // what is to be told to other nodes, one after the other
 	sending  bool                 // a goroutine does
 	asks     map[uint64]*inquiry  // who is in a room?
@@ -31,6 +37,7 @@ type cluster struct {
 
 func (c *cluster) init() {
 	c.nodes = make(map[string]time.Time)
+	c.gone = make(map[string]time.Time)
 	c.asks = make(map[uint64]*inquiry)
 }
 
@@ -38,7 +45,7 @@ func (c *cluster) init() {
 func (l *link) connect() {
 	h := l.h
 	h.mu.Lock()
-	begun := l.cluster.all != nil
+	begun := l.cluster.all != nil || h.ended
 	h.mu.Unlock()
 	if begun {
 		return
@@ -46,20 +53,59 @@ func (l *link) connect() {
 	own := l.want(roomKey{kindSocket, "." + l.node})
 	all := l.want(roomKey{kindEveryone, ""})
 	h.mu.Lock()
-	if begun = l.cluster.all != nil; !begun {
-		l.cluster.all, l.cluster.own, l.cluster.since = all, own, time.Now()
-		l.cluster.beat = time.Now()
-		l.tickLocked()
-	}
-	h.mu.Unlock()
-	if begun { // at the same time
-		l.release(own)
-		l.release(all)
+	defer h.mu.Unlock()
+	if l.cluster.all != nil || l.stopped { // at the same time
+		own.releaseLocked()
+		all.releaseLocked()
 		return
 	}
+	l.cluster.all, l.cluster.own = all, own
+	l.heardAgainLocked()
+	l.tickLocked()
+}
+
+// connectBefore is connect, for one who needs the others and waits until ctx ends. The error is ctx's, or the broker's.
+func (l *link) connectBefore(ctx context.Context) error {
+	h, c := l.h, &l.cluster
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	l.postLocked(func() { l.sendBeat(beatAsk) })
+	if c.all != nil && c.all.state == topicOpen && c.own.state == topicOpen || h.ended || l.stopped {
+		h.mu.Unlock()
+		return nil
+	}
+	l.work.Add(1)
+	h.mu.Unlock()
+	done := make(chan error, 1)
+	go func() { // it goes on when ctx has ended: others need it, too
+		defer l.work.Done()
+		l.connect()
+		for _, key := range []roomKey{{kindSocket, "." + l.node}, {kindEveryone, ""}} {
+			t, err := l.acquire(key, Retention{})
+			if err != nil {
+				done <- err
+				return
+			}
+			l.release(t)
+		}
+		done <- nil
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// heardAgainLocked begins to hear of other nodes, anew if it was interrupted: they are asked, and none is dead before it can have
+// answered. mu is held.
+func (l *link) heardAgainLocked() {
+	c := &l.cluster
+	c.since = time.Now()
+	for node := range c.nodes {
+		c.nodes[node] = c.since
+	}
+	c.asking = true
+	l.beatLocked()
 }
 
 // wakeLocked tells the others at once of a node that has rested. mu is held.
@@ -70,19 +116,13 @@ func (l *link) wakeLocked() {
 	l.tickLocked()
 }
 
-// beatLocked has the node beat soon. mu is held.
+// beatLocked has the node beat, before all else that it tells others. mu is held.
 func (l *link) beatLocked() {
-	if l.cluster.beating {
-		return
+	if !l.stopped {
+		l.cluster.beating = true
+		l.cluster.beat = time.Now()
+		l.sendLocked()
 	}
-	l.cluster.beating = true
-	l.cluster.beat = time.Now()
-	l.postLocked(func() {
-		l.h.mu.Lock()
-		l.cluster.beating = false
-		l.h.mu.Unlock()
-		l.sendBeat(0)
-	})
 }
 
 // maxOutgoing is how much may wait to be told to other nodes. What is left out they ask for again.
@@ -95,35 +135,44 @@ func (l *link) postLocked(tell func()) bool {
 	if l.stopped || len(c.outgoing) >= maxOutgoing {
 		return false
 	}
-	if c.outgoing = append(c.outgoing, tell); !c.sending {
-		c.sending = true
-		l.work.Add(1)
-		go l.sendOutgoing()
-	}
+	c.outgoing = append(c.outgoing, tell)
+	l.sendLocked()
 	return true
 }
 
-// sendOutgoing is the goroutine that calls what was posted, until there is nothing.
+func (l *link) sendLocked() {
+	if !l.cluster.sending {
+		l.cluster.sending = true
+		l.work.Add(1)
+		go l.sendOutgoing()
+	}
+}
+
+// sendOutgoing is the goroutine that beats and calls what was posted, until there is nothing.
 func (l *link) sendOutgoing() {
 	defer l.work.Done()
 	h, c := l.h, &l.cluster
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(c.outgoing) > 0 && !l.stopped {
-		tell := c.outgoing[0]
-		c.outgoing[0] = nil
-		c.outgoing = c.outgoing[1:]
+	for !l.stopped && (c.beating || len(c.outgoing) > 0) {
+		var tell func()
+		if c.beating {
+			p := l.packet(packetBeat)
+			if c.asking {
+				p.flags = beatAsk
+			}
+			c.beating, c.asking = false, false
+			tell = func() { l.tell("a", p) }
+		} else {
+			tell = c.outgoing[0]
+			c.outgoing[0] = nil
+			c.outgoing = c.outgoing[1:]
+		}
 		h.mu.Unlock()
 		tell()
 		h.mu.Lock()
 	}
 	c.outgoing, c.sending = nil, false
-}
-
-func (l *link) sendBeat(flags beatFlags) {
-	p := l.packet(packetBeat)
-	p.flags = flags
-	_ = l.publish("a", p) // it is noticed
 }
 
 // want is acquire for a topic that can wait for the broker.
@@ -138,29 +187,26 @@ func (l *link) want(key roomKey) *topic {
 	return l.topicLocked(key, Retention{})
 }
 
-// announce tells other nodes that a client comes with a session that this one doesn't know: the one that has it ends it.
-func (h *Hub) announce(secret string, id Identity) {
+// announce tells other nodes that a client, which came with a session that this one doesn't know, has begun another one: the node that
+// has it ends it. try is that of its $hello.
+func (h *Hub) announce(session, user string, try int64) {
 	l := h.link()
 	if l == nil || !l.remote {
 		return
 	}
-	hash := socketID(secret)
-	if h.socket(hash+"."+l.node) != nil { // it is this one's
-		return
-	}
 	p := l.packet(packetSession)
-	p.session, p.user = hash, id.User
+	p.session, p.user, p.try = session, user, uint64(try)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	l.postLocked(func() { _ = l.publish("a", p) }) // else the old session ends when its time is up
+	l.postLocked(func() { l.tell("a", p) }) // else the old session ends when its time is up
 }
 
 var errElsewhere = &CloseError{Code: CloseReplaced, Reason: "its client has begun a session on another node"}
 
-// supersede ends a session whose client has begun another one elsewhere.
+// supersede ends a session whose client has begun another one elsewhere, unless it has come back to it since.
 func (l *link) supersede(p *packet) {
 	if s := l.h.socket(p.session + "." + l.node); s != nil && s.session != nil && s.Identity().User == p.user {
-		s.end(errElsewhere, true)
+		s.endUnless(errElsewhere, true, func() bool { return uint64(s.session.try) >= p.try })
 	}
 }
 
@@ -174,6 +220,10 @@ func (l *link) hear(p *packet) {
 	}
 	if p.kind == packetBeat && p.flags&beatBye != 0 {
 		l.deadLocked(p.node)
+		l.cluster.gone[p.node] = time.Now()
+		return
+	}
+	if _, gone := l.cluster.gone[p.node]; gone { // what it has said before that comes late
 		return
 	}
 	_, known := l.cluster.nodes[p.node]
@@ -229,14 +279,24 @@ func (l *link) tick() {
 	now := time.Now()
 	h.mu.Lock()
 	if l.timer = nil; l.stopped || !l.activeLocked() {
+		l.ticked = time.Time{}
 		h.mu.Unlock()
 		return
 	}
 	l.tickLocked()
 	beat := l.cluster.all != nil && now.Sub(l.cluster.beat) >= beatEvery
+	if !l.ticked.IsZero() && now.Sub(l.ticked) >= pauseTime {
+		l.heardAgainLocked()
+	}
+	l.ticked = now
 	for node, heard := range l.cluster.nodes {
 		if now.Sub(heard) >= nodeDies {
 			l.deadLocked(node)
+		}
+	}
+	for node, at := range l.cluster.gone {
+		if now.Sub(at) >= byeTime {
+			delete(l.cluster.gone, node)
 		}
 	}
 	if beat {
@@ -260,6 +320,7 @@ func (l *link) chores(now time.Time) {
 	var closed, quiet []*topic
 	h.mu.Lock()
 	for _, t := range l.topics {
+		t.forgetFormerLocked(now)
 		switch {
 		case t.state == topicOpen && t.users == 0 && now.Sub(t.idle) >= t.lingers():
 			if stop := t.forgetLocked(); stop != nil {
@@ -321,11 +382,18 @@ func (l *link) check(quiet []*topic) {
 		if t.state != topicOpen || t.holding {
 			continue
 		}
-		t.holding = true
-		t.quiet = min(2*t.quiet, maxQuiet)
-		if t.catchUpLocked() != nil {
-			l.findLocked(t)
+		t.checked, t.quiet = time.Now(), min(2*t.quiet, maxQuiet)
+		pos := t.pos
+		h.mu.Unlock()
+		ctx, cancel := l.limit()
+		_, newest, _, err := l.since(ctx, t, pos)
+		cancel()
+		h.mu.Lock()
+		if err != nil {
 			break
+		}
+		if t.state == topicOpen && t.pos == pos && newest != pos {
+			t.findLocked()
 		}
 	}
 	l.checking = false
@@ -343,16 +411,11 @@ func (t *topic) lingers() time.Duration {
 func (l *link) stop(ctx context.Context) error {
 	h := l.h
 	h.mu.Lock()
-	begun := l.cluster.all != nil
-	h.mu.Unlock()
-	if begun {
-		p := l.packet(packetBeat)
-		p.flags = beatBye
-		limited, cancel := context.WithTimeout(ctx, brokerTimeout)
-		_ = l.outcome("publishing", l.broker.Publish(limited, "a", p.encode())) // else the others find out
-		cancel()
+	if h.handlers > 0 { // there is another one
+		h.mu.Unlock()
+		return nil
 	}
-	h.mu.Lock()
+	begun := l.cluster.all != nil
 	l.stopped = true
 	if l.timer != nil {
 		l.timer.Stop()
@@ -365,18 +428,24 @@ func (l *link) stop(ctx context.Context) error {
 	for _, a := range l.cluster.asks {
 		a.endLocked()
 	}
+	h.linked.CompareAndSwap(l, nil)
 	h.mu.Unlock()
 	l.cancel()
-	for _, stop := range stops {
-		if stop != nil {
-			stop()
-		}
-	}
 	done := make(chan struct{})
-	go func() {
+	go func() { // ends with the work
+		defer close(done)
+		for _, stop := range stops {
+			if stop != nil {
+				stop()
+			}
+		}
 		l.work.Wait()
-		close(done)
 	}()
-	h.linked.CompareAndSwap(l, nil)
-	return waitFor(ctx, done)
+	err := waitFor(ctx, done)
+	if begun { // the last that others hear of it
+		p := l.packet(packetBeat)
+		p.flags = beatBye
+		_ = l.publishBefore(ctx, "a", p) // else they find out
+	}
+	return err
 }

@@ -164,9 +164,6 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 			return nil
 		}
 	}
-	if hello.Session != "" {
-		h.hub.announce(hello.Session, id)
-	}
 	root := h.rootContext(r)
 	if root == nil {
 		return &CloseError{Code: CloseInternal}
@@ -179,6 +176,9 @@ func (h *Handler) begin(hs *handshake, r *http.Request) *CloseError {
 	s.root = root
 	s.identify(id)
 	s.session = &session{try: hello.Try, noResume: h.opts.Resume < 0, recall: parseRecall(hello.Rooms, hello.Session)}
+	if hello.Session != "" && !h.knows(hello.Session) {
+		s.session.former = socketID(hello.Session)
+	}
 	if !s.session.noResume {
 		s.out.log = &sendLog{}
 	}
@@ -248,6 +248,13 @@ func (h *Handler) reserveSession() bool {
 		oldest.expire("another client took its place")
 	}
 	return ok
+}
+
+// knows tells whether a session is this handler's, and not over.
+func (h *Handler) knows(secret string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[socketID(secret)+h.hub.suffix()] != nil
 }
 
 // resume gives a session its new connection. The errors are those of Socket.resume.

@@ -1,10 +1,13 @@
 package wsctl
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // Hub knows the sockets of one or more handlers, and the rooms that they are in. The zero Hub is ready; set its fields before it is
@@ -20,9 +23,8 @@ type Hub struct {
 	// theirs, then the room that is sent to its oldest messages.
 	HistoryBuffer int
 
-	linked   atomic.Pointer[link]
-	handlers atomic.Int64 // that aren't shut down
-	logger   atomic.Pointer[slog.Logger]
+	linked atomic.Pointer[link]
+	logger atomic.Pointer[slog.Logger]
 
 	// Messages to rooms are numbered, so that each member's order is the order of the Sends, whatever the rooms: tail is
 	// the newest number, done the newest that is in every member's queue.
@@ -40,6 +42,10 @@ type Hub struct {
 	inflight []*batch      // being fanned out, before pending
 	quiet    chan struct{} // closed when the fan-out goroutine ends; nil: there is none
 
+	handlers int  // that aren't shut down
+	ended    bool // its last handler is shut down
+	buffer   int  // the smallest Options.SendBuffer of the handlers
+
 	watched      map[roomKey]*watchedRoom
 	watchVersion uint64 // the newest of any watched
 }
@@ -50,6 +56,34 @@ func (h *Hub) log() *slog.Logger {
 		return l
 	}
 	return slog.Default()
+}
+
+// addHandler is told of a handler.
+func (h *Hub) addHandler(o *Options) {
+	if o.Logger != nil {
+		h.logger.CompareAndSwap(nil, o.Logger)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.buffer == 0 || o.SendBuffer < h.buffer {
+		h.buffer = o.SendBuffer
+	}
+	h.handlers++
+	h.ended = false
+}
+
+// removeHandler is told that a handler is shut down. The last one ends the hub's tie to its broker.
+func (h *Hub) removeHandler(ctx context.Context) error {
+	h.mu.Lock()
+	h.handlers--
+	last := h.handlers == 0
+	h.ended = last
+	l := h.linked.Load()
+	h.mu.Unlock()
+	if last && l != nil {
+		return l.stop(ctx)
+	}
+	return nil
 }
 
 // roomKey names a room. Users, sockets and rooms are separate name spaces.
@@ -203,8 +237,12 @@ func (h *Hub) join(s *Socket, key roomKey) error {
 	if !l.remote && !keep.keeps() {
 		return h.joinTopic(s, key, nil)
 	}
+	if keep.keeps() && !utf8.ValidString(key.name) {
+		return errRoomName
+	}
 	t, err := l.acquire(key, keep)
 	if err != nil {
+		s.recalled().prolong()
 		return err
 	}
 	defer l.release(t)
@@ -213,6 +251,8 @@ func (h *Hub) join(s *Socket, key roomKey) error {
 	}
 	return h.joinTopic(s, key, t)
 }
+
+var errRoomName = errors.New("wsctl: a room that keeps history has a name of UTF-8, which its clients give back")
 
 func (h *Hub) joinTopic(s *Socket, key roomKey, t *topic) error {
 	h.mu.Lock()

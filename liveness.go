@@ -69,7 +69,7 @@ func (s *Socket) sweep(now time.Time) {
 	}
 	expired := session != nil && s.ended == nil && session.expired(now, s.h.opts.Resume)
 	owed := session != nil && session.owed()
-	if session != nil && session.recall != nil && now.After(session.recall.until) {
+	if session != nil && session.recall != nil && session.recall.over(now) {
 		session.recall = nil
 	}
 	s.mu.Unlock()

@@ -2,13 +2,14 @@ package wsctl
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
 
-// Members returns the members of now, of all nodes, in no order. With a Broker it asks the other nodes and waits for them: for one
-// that doesn't answer until it is known to be dead, at most 10 s. The error is that of a bad room, as of Send, of the broker,
-// or ctx's; then there are the members that are known of.
+// Members returns the members of now, of all nodes, in no order. With a Broker it asks the other nodes, each of which answers with all
+// its members, and waits for them: for one that doesn't answer until it is known to be dead, at most 10 s. The error is that of a bad
+// room, as of Send, of the broker, of a node that lives and doesn't answer in 12 s, or ctx's; then there are the members that are known of.
 func (r Room) Members(ctx context.Context) ([]Member, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -35,7 +36,8 @@ func (r Room) Members(ctx context.Context) ([]Member, error) {
 
 // inquiry is a question to other nodes: who is in a room? Guarded by the hub's mu.
 type inquiry struct {
-	waiting map[string]bool // nodes that haven't answered
+	waiting map[string]bool   // nodes that haven't answered
+	parts   map[string]uint64 // how many parts of an answer have come, by node
 	members map[string]Member
 	done    chan struct{} // closed when none is waited for
 	ended   bool
@@ -57,8 +59,15 @@ func (a *inquiry) endLocked() {
 
 // ask asks the other nodes for the members of a room.
 func (l *link) ask(ctx context.Context, key roomKey) (members []Member, err error) {
-	l.connect()
+	if err := l.connectBefore(ctx); err != nil {
+		return nil, err
+	}
 	h := l.h
+	if l.down.Load() { // others may be taken for dead
+		if err := l.publishBefore(ctx, "a", l.packet(packetBeat)); err != nil {
+			return nil, err
+		}
+	}
 	h.mu.Lock()
 	young := time.Until(l.cluster.since.Add(settleTime))
 	h.mu.Unlock()
@@ -71,7 +80,7 @@ func (l *link) ask(ctx context.Context, key roomKey) (members []Member, err erro
 			return nil, ctx.Err()
 		}
 	}
-	a := &inquiry{waiting: make(map[string]bool), members: make(map[string]Member), done: make(chan struct{})}
+	a := &inquiry{waiting: make(map[string]bool), parts: make(map[string]uint64), members: make(map[string]Member), done: make(chan struct{})}
 	p := l.packet(packetAsk)
 	h.mu.Lock()
 	for node := range l.cluster.nodes {
@@ -85,11 +94,22 @@ func (l *link) ask(ctx context.Context, key roomKey) (members []Member, err erro
 		a.endLocked()
 	}
 	h.mu.Unlock()
-	if err = l.publish("a", p); err == nil {
+	again := time.NewTicker(askMembersEvery)
+	defer again.Stop()
+	last := time.NewTimer(nodeDies + 2*tickEvery)
+	defer last.Stop()
+	for done := false; !done && err == nil; { // what is asked, or answered, may get lost
+		if err = l.publishBefore(ctx, "a", p); err != nil {
+			break
+		}
 		select {
 		case <-a.done:
+			done = true
+		case <-again.C:
 		case <-ctx.Done():
 			err = ctx.Err()
+		case <-last.C:
+			err = errors.New("wsctl: a node that lives doesn't say who its members are")
 		}
 	}
 	h.mu.Lock()
@@ -108,7 +128,9 @@ func (l *link) answeredLocked(p *packet) {
 			for _, m := range p.members {
 				a.members[m.Socket] = m.Member
 			}
-			if !p.more {
+			if p.part != a.parts[p.node] {
+				a.parts[p.node] = 0 // some are missing: it is asked again
+			} else if a.parts[p.node]++; !p.more {
 				a.doneLocked(p.node)
 			}
 		}
@@ -123,9 +145,17 @@ func (l *link) answeredLocked(p *packet) {
 		n = &nodeMembers{}
 		w.nodes[p.node] = n
 	}
+	if p.part == 0 {
+		n.parts, n.next, n.coming = nil, 0, p.version
+	}
+	if p.part != n.next || p.version != n.coming { // some are missing
+		l.askAgainLocked()
+		return
+	}
+	n.next++
 	if n.parts = append(n.parts, p.members...); !p.more {
 		w.replaceLocked(p.node, p.version, n.parts)
-		n.parts = nil
+		n.parts, n.next, n.coming = nil, 0, 0
 	}
 }
 
@@ -154,12 +184,12 @@ func (l *link) answer(p *packet) {
 		members = append(members, Presence{s.member(), true})
 	}
 	h.mu.Unlock()
-	for first := true; first || len(members) > 0; first = false {
+	for part := uint64(0); part == 0 || len(members) > 0; part++ {
 		n := min(len(members), partSize)
 		a := l.packet(packetMembers)
-		a.key, a.request, a.version, a.members, a.more = p.key, p.request, version, members[:n], len(members) > n
+		a.key, a.request, a.version, a.part, a.members, a.more = p.key, p.request, version, part, members[:n], len(members) > n
 		members = members[n:]
-		if l.publish("n"+p.node, a) != nil {
+		if !l.tell("n"+p.node, a) {
 			return // it asks again, or gives up
 		}
 	}

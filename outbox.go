@@ -182,6 +182,13 @@ func (o *outbox) pushOwn(frames []byte, messages int32) (flush bool, err error) 
 	return o.toFlush(), err
 }
 
+// spare is how many bytes more may wait until the queue is half full; negative: it is fuller.
+func (o *outbox) spare() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.limit()/2 - o.waiting()
+}
+
 // toFlush tells whether who has queued something has to flush. mu is held.
 func (o *outbox) toFlush() bool {
 	c := o.conn

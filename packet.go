@@ -23,6 +23,7 @@ type packet struct {
 	reason string
 
 	session, user string // packetSession
+	try           uint64 // of the $hello that brought it
 
 	flags   beatFlags     // packetBeat
 	request uint64        // packetAsk, packetMembers
@@ -30,7 +31,8 @@ type packet struct {
 	known   []nodeVersion // packetAsk: what the asker has
 	version uint64        // packetMembers, packetChange: of what is told
 	before  uint64        // packetChange: the version that it changes
-	more    bool          // packetMembers: another part follows
+	part    uint64        // packetMembers: number of this part, from 0
+	more    bool          // another one follows
 	members []Presence    // packetMembers, packetChange
 }
 
@@ -94,6 +96,7 @@ func (p *packet) encode() []byte {
 	case packetSession:
 		b = appendText(b, p.session)
 		b = appendText(b, p.user)
+		b = binary.AppendUvarint(b, p.try)
 	case packetBeat:
 		b = append(b, byte(p.flags))
 	case packetAsk:
@@ -108,6 +111,7 @@ func (p *packet) encode() []byte {
 		b = p.appendKey(b)
 		b = binary.AppendUvarint(b, p.request)
 		b = binary.AppendUvarint(b, p.version)
+		b = binary.AppendUvarint(b, p.part)
 		b = appendBool(b, p.more)
 		b = appendPresences(b, p.members)
 	case packetChange:
@@ -182,7 +186,7 @@ func decodePacket(b []byte) (*packet, error) {
 		p.key, p.except = r.key(), r.texts()
 		p.code, p.reason = int(min(r.number(), 1<<16)), r.text()
 	case packetSession:
-		p.session, p.user = r.text(), r.text()
+		p.session, p.user, p.try = r.text(), r.text(), r.number()
 	case packetBeat:
 		p.flags = beatFlags(r.byte())
 	case packetAsk:
@@ -191,7 +195,7 @@ func decodePacket(b []byte) (*packet, error) {
 			p.known = append(p.known, nodeVersion{r.text(), r.number()})
 		}
 	case packetMembers:
-		p.key, p.request, p.version, p.more, p.members = r.key(), r.number(), r.number(), r.byte() == 1, r.presences()
+		p.key, p.request, p.version, p.part, p.more, p.members = r.key(), r.number(), r.number(), r.number(), r.byte() == 1, r.presences()
 	case packetChange:
 		p.key, p.before, p.version, p.members = r.key(), r.number(), r.number(), r.presences()
 	}

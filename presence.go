@@ -10,31 +10,40 @@ import (
 // Presence is a member of a room that has joined, or left.
 type Presence struct {
 	Member
-	Joined bool
+	Joined bool // else it has left
 }
 
 // Watch returns those who are members now, as joined, and then everyone who joins or leaves the room, on all nodes, until ctx is
 // done. Members of a node that dies leave when it is known to be dead, after 10 s. Who joins and leaves before that is looked at
-// is left out. A method may return it as its stream. The error, which ends it, is that of a bad room, as of Send.
+// is left out. A session that waits for its client to come back is a member. A method may return the sequence as its stream: where ctx
+// is a method's, it ends when the handler is shut down, too. The error, which ends it, is that of a bad room, as of Send.
 func (r Room) Watch(ctx context.Context) iter.Seq2[Presence, error] {
 	return func(yield func(Presence, error) bool) {
 		if err := r.check(); err != nil {
 			yield(Presence{}, err)
 			return
 		}
-		if l := r.hub.link(); l != nil && l.remote {
-			l.connect()
+		if l := r.hub.link(); l != nil && l.remote && l.connectBefore(ctx) != nil && ctx.Err() != nil {
+			return
 		}
+		stopping, _ := ctx.Value(stoppingKey{}).(chan struct{})
 		w := r.hub.watch(r.key)
 		defer r.hub.unwatch(w)
 		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-stopping:
+				return
+			default:
+			}
 			p, ok := w.next()
 			switch {
 			case !ok:
 				select {
 				case <-w.news:
 				case <-ctx.Done():
-					return
+				case <-stopping:
 				}
 			case r.excepts(p.Socket):
 			case !yield(p, nil):
@@ -75,12 +84,14 @@ type nodeMembers struct {
 	version uint64
 	members map[string]Member
 	parts   []Presence // of an answer of which more is to come
+	next    uint64     // number of the part that is
+	coming  uint64     // its version
 }
 
 const (
 	askEvery = 10 * time.Second // of nodes about a room that is watched, so that what got lost is set right
 	lease    = 3 * askEvery     // that they tell of changes without being asked
-	partSize = 1000             // members in a packet
+	partSize = 200              // members in a packet: at most 40 KB
 )
 
 // roomWatcher is one call of Watch. Guarded by the hub's mu.
@@ -202,14 +213,14 @@ func (h *Hub) membershipLocked(key roomKey, s *Socket, joined bool) {
 	}
 	p := Presence{s.member(), joined}
 	w.noteLocked(p)
-	if len(w.others) == 0 {
+	h.watchVersion++
+	if w.version = h.watchVersion; len(w.others) == 0 { // one who asks again sees that there was something
+		w.told = w.version
 		return
 	}
-	h.watchVersion++
-	w.version = h.watchVersion
 	w.changes = append(w.changes, change{p, w.version})
 	if l := h.linked.Load(); l != nil && len(w.changes) == 1 && !l.postLocked(func() { l.tellChanges(w) }) {
-		w.changes = nil // the others see by the versions that they lack something
+		w.changes, w.told = nil, w.version // the others see by the next one's versions that they lack something
 	}
 }
 
@@ -232,7 +243,7 @@ func (l *link) tellChanges(w *watchedRoom) {
 		}
 		before = p.version
 		for _, node := range others {
-			_ = l.publish("n"+node, p) // it asks again
+			l.tell("n"+node, p) // else it asks again
 		}
 	}
 }
@@ -324,6 +335,6 @@ func (l *link) renewWatches(now time.Time) {
 	}
 	h.mu.Unlock()
 	for _, p := range packets {
-		_ = l.publish("a", p) // there is another time
+		l.tell("a", p) // else there is another time
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -15,7 +16,9 @@ import (
 
 // recall is what a client of wsctl.v1, whose session is lost, remembers of it: how far it has got in rooms that keep history.
 type recall struct {
-	socket    string // hash of the lost session, which its Socket.ID began with; empty: there was none
+	socket string // hash of the lost session, which its Socket.ID began with; empty: there was none
+
+	mu        sync.Mutex // guards following; taken after the hub's
 	positions map[string]position.Position
 	until     time.Time
 }
@@ -72,23 +75,48 @@ func (r *recall) add(room string, value jsontext.Value) {
 	}
 }
 
-// recalls returns the position that the client had in a room, once, and the socket that it had then.
-func (s *Socket) recalls(room string) (pos position.Position, socket string, ok bool) {
+// recalled returns what s's client remembers of a lost session; nil: nothing.
+func (s *Socket) recalled() *recall {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.session == nil || s.session.recall == nil {
-		return pos, "", false
+	if s.session == nil {
+		return nil
 	}
-	r := s.session.recall
-	if pos, ok = r.positions[room]; ok {
-		delete(r.positions, room)
+	return s.session.recall
+}
+
+// of returns the position that the client had in a room.
+func (r *recall) of(room string) (pos position.Position, ok bool) {
+	if r == nil {
+		return pos, false
 	}
-	if time.Now().After(r.until) {
-		s.session.recall, ok = nil, false
-	} else if len(r.positions) == 0 {
-		s.session.recall = nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pos, ok = r.positions[room]
+	return pos, ok && time.Now().Before(r.until)
+}
+
+// use forgets the position: it is good for one join.
+func (r *recall) use(room string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.positions, room)
+}
+
+// prolong has the positions be good for another while: a join couldn't use them, for no fault of the client's.
+func (r *recall) prolong() {
+	if r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.until = time.Now().Add(recallTime)
 	}
-	return pos, r.socket, ok
+}
+
+// over tells whether nothing more will be used.
+func (r *recall) over(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.positions) == 0 || now.After(r.until)
 }
 
 // roomFrame is $room. An empty pos means that the client forgets the room's; an empty recovered is left out.
@@ -122,9 +150,11 @@ func (t *topic) joinKept(s *Socket) error {
 	case s.session == nil: // it couldn't be told, nor come back with a position
 		return h.joinTopic(s, t.key, t)
 	}
-	from, socket, asked := s.recalls(t.key.name)
-	denied := false
+	recall := s.recalled()
+	from, asked := recall.of(t.key.name)
+	denied, socket := false, ""
 	if asked {
+		socket = recall.socket
 		denied = t.find(from, s.out.limit()/2)
 		defer t.found()
 	}
@@ -139,7 +169,7 @@ func (t *topic) joinKept(s *Socket) error {
 			if asked {
 				recovered = "false"
 				var ok bool
-				if frames, messages, ok = t.missedLocked(from, socket, s.out.limit()/2); ok || ahead {
+				if frames, messages, ok = t.missedLocked(from, socket, s.out.spare()); ok || ahead {
 					recovered, at = "true", from
 				}
 			}
@@ -157,7 +187,10 @@ func (t *topic) joinKept(s *Socket) error {
 					t.findLocked() // what it has may have been lost on its way here
 				}
 				h.joinLocked(s, t.key, t)
-				t.l.countRecovery(recovered)
+				if t.l.countRecovery(recovered); asked {
+					recall.use(t.key.name)
+					t.rememberLocked(socket, s)
+				}
 			}
 		}
 		left := s.left
@@ -167,6 +200,46 @@ func (t *topic) joinKept(s *Socket) error {
 			return ErrClosed
 		}
 		return err
+	}
+}
+
+// rememberLocked notes who a member was before it lost its session: what was sent to all but that is not for it. mu is held.
+func (t *topic) rememberLocked(socket string, s *Socket) {
+	if socket == "" {
+		return
+	}
+	if t.was == nil {
+		t.was = make(map[string]formerMember)
+	}
+	t.was[socket] = formerMember{s, time.Now().Add(recallTime)}
+}
+
+// formerMember is a member that was another socket until lately.
+type formerMember struct {
+	s     *Socket
+	until time.Time
+}
+
+// exceptLocked returns the members that a message is not for. mu is held.
+func (t *topic) exceptLocked(d delivery) []*Socket {
+	except := t.l.h.namedLocked(d.p.except)
+	if len(t.was) > 0 {
+		for _, id := range d.p.except {
+			hash, _, _ := strings.Cut(id, ".")
+			if m, ok := t.was[hash]; ok {
+				except = append(except, m.s)
+			}
+		}
+	}
+	return except
+}
+
+// forgetFormerLocked forgets who members were some time ago. mu is held.
+func (t *topic) forgetFormerLocked(now time.Time) {
+	for hash, m := range t.was {
+		if now.After(m.until) || m.s.left {
+			delete(t.was, hash)
+		}
 	}
 }
 
@@ -193,6 +266,7 @@ type recent struct {
 	used   time.Time     // when there was a join
 	asking chan struct{} // closed when the history has answered; nil: nobody asks
 	asked  position.Position
+	void   position.Position // what came after it, or after an earlier one, can't be had
 }
 
 const (
@@ -271,30 +345,31 @@ func (t *topic) find(from position.Position, limit int) (denied bool) {
 		r.active, r.began = true, now
 		r.restart(t.pos)
 	}
-	for waited := false; from.Epoch != "" && from != t.pos && !r.has(from) && !l.down.Load(); waited = true {
+	for from.Epoch != "" && from != t.pos && !r.has(from) && !l.away() && (r.void.Epoch != from.Epoch || r.void.Offset < from.Offset) {
 		if r.asking != nil && r.asked.Epoch == from.Epoch && r.asked.Offset <= from.Offset {
-			if waited { // it couldn't be had
-				return false
-			}
 			asking := r.asking
 			h.mu.Unlock()
 			<-asking
 			h.mu.Lock()
 			continue
 		}
-		first := r.asking == nil
+		first, asking := r.asking == nil, make(chan struct{})
 		if first {
-			r.asking, r.asked = make(chan struct{}), from
+			r.asking, r.asked = asking, from
 		}
 		h.mu.Unlock()
 		missed, newest, ok, err := t.ask(ctx, from, limit)
 		h.mu.Lock()
+		if err == nil && newest.Epoch == from.Epoch && missed == nil && newest.Offset > from.Offset && !ok && r.void.Offset < from.Offset {
+			r.void = from
+		}
 		if to := from.Offset + uint64(len(missed)); ok && r.from.Epoch == from.Epoch && from.Offset < r.from.Offset && r.from.Offset <= to {
 			r.before(from, missed)
 		}
 		if first {
-			close(r.asking)
-			r.asking = nil
+			if close(asking); r.asking == asking { // else the topic has begun anew
+				r.asking = nil
+			}
 		}
 		return err == nil && newest.Epoch == from.Epoch && newest.Offset < from.Offset
 	}
@@ -320,7 +395,7 @@ func (t *topic) ask(ctx context.Context, from position.Position, limit int) (mis
 		bytes += len(msg)
 	}
 	if bytes > limit {
-		return nil, newest, false, nil
+		return []delivery{}, newest, false, nil // another one's limit may be another
 	}
 	return t.deliveries(from, msgs), newest, true, nil
 }
@@ -339,7 +414,7 @@ func (t *topic) missedLocked(from position.Position, socket string, limit int) (
 		if d.lost {
 			return nil, 0, false
 		}
-		if skipped = d.p == nil || d.p.excepts(socket); skipped {
+		if skipped = d.p == nil || d.p.kind != packetMessage || d.p.excepts(socket); skipped {
 			continue
 		}
 		if frames = append(frames, d.frames.plain...); len(frames) > limit {
@@ -370,13 +445,25 @@ func (t *topic) leftLocked(s *Socket) (flush bool, err error) {
 	if s.session == nil || !t.keep.keeps() {
 		return false, nil
 	}
-	return s.out.pushOwn(roomFrame(t.key.name, "", ""), 1)
+	return t.l.h.pushOwnLocked(s, roomFrame(t.key.name, "", ""))
+}
+
+// pushOwnLocked puts a message of its own into s's queue. mu is held, but not while what is queued must be written first.
+func (h *Hub) pushOwnLocked(s *Socket, frame []byte) (flush bool, err error) {
+	for {
+		if flush, err = s.out.pushOwn(frame, 1); err != errFlushFirst {
+			return flush, err
+		}
+		h.mu.Unlock()
+		s.out.flush()
+		h.mu.Lock()
+	}
 }
 
 // staleMember is a member that didn't get the newest message of a room, by Except, and has to be told its position some time.
 type staleMember struct {
 	s   *Socket
-	t   *topic
+	key roomKey
 	due time.Time
 }
 
@@ -396,7 +483,7 @@ func (l *link) skippedLocked(t *topic, except []*Socket) {
 		if every <= 0 {
 			every = defaultPingInterval
 		}
-		l.stale = append(l.stale, staleMember{s, t, time.Now().Add(every)})
+		l.stale = append(l.stale, staleMember{s, t.key, time.Now().Add(every)})
 		l.tickLocked()
 	}
 }
@@ -418,14 +505,12 @@ func (l *link) tellPositions(now time.Time) {
 	for _, m := range due {
 		h.mu.Lock()
 		flush, err := h.catchUpLocked(m.s)
-		if r := h.rooms[m.t.key]; r != nil && err == nil && !m.s.left {
+		if r := h.rooms[m.key]; r != nil && r.topic != nil && r.topic.pos.Epoch != "" && err == nil && !m.s.left {
 			if i := m.s.rooms.find(r); i >= 0 && m.s.rooms.list[i].stale {
 				m.s.rooms.list[i].stale = false
 				var more bool
-				more, err = m.s.out.pushOwn(roomFrame(m.t.key.name, m.t.pos.String(), ""), 1)
-				if flush = flush || more; err == errFlushFirst { // another time
-					flush, err = true, nil
-				}
+				more, err = h.pushOwnLocked(m.s, roomFrame(m.key.name, r.topic.pos.String(), ""))
+				flush = flush || more
 			}
 		}
 		h.mu.Unlock()

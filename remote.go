@@ -42,18 +42,43 @@ func (l *link) sendKept(key roomKey, body []byte, except []*Socket, keep Retenti
 	return l.outcome("publishing", l.keeper.PublishKeep(ctx, l.topicName(key), p.encode(), keep))
 }
 
-// sendClose publishes the close of a room.
-func (l *link) sendClose(key roomKey, except []*Socket, code int, reason string) error {
-	topic := "a"
-	if key.kind == kindSocket {
-		if nodeOf(key.name) == l.node || nodeOf(key.name) == "" {
-			return nil
-		}
-		topic = l.topicName(key)
-	}
+// sendClose publishes the close of a room, behind what was sent to it. If that fails this node's members are closed nevertheless.
+func (l *link) sendClose(r Room, code int, reason string, keep Retention) (err error) {
 	p := l.packet(packetClose)
-	p.key, p.except, p.code, p.reason = key, idsOf(except), code, reason
-	return l.publish(topic, p)
+	p.key, p.except, p.code, p.reason = r.key, idsOf(r.except), code, reason
+	switch s := l.h.socket(r.key.name); {
+	case keep.keeps():
+		ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout)
+		defer cancel()
+		err = l.outcome("publishing", l.keeper.PublishKeep(ctx, l.topicName(r.key), p.encode(), keep))
+	case r.key.kind != kindSocket:
+		err = l.publish(l.topicName(r.key), p)
+	case s != nil && !r.excepts(s.id):
+		_ = s.Close(code, reason) // ErrClosed: somebody else was faster
+	case s == nil && nodeOf(r.key.name) != "" && nodeOf(r.key.name) != l.node:
+		return l.publish(l.topicName(r.key), p)
+	}
+	if err != nil {
+		r.closeHere(code, reason)
+	}
+	return err
+}
+
+// closeLocked closes the members of now, after what they were given. mu is held.
+func (l *link) closeLocked(key roomKey, p *packet) {
+	members := l.h.membersLocked(key)
+	if len(members) == 0 || l.stopped {
+		return
+	}
+	l.work.Add(1)
+	go func() {
+		defer l.work.Done()
+		for _, s := range members {
+			if !slices.Contains(p.except, s.id) {
+				_ = s.Close(p.code, p.reason) // ErrClosed: somebody else was faster. A bad code isn't sent
+			}
+		}
+	}()
 }
 
 // sendDirect publishes a message to a socket of another node, if its ID is of one.
@@ -89,9 +114,15 @@ func (l *link) take(t *topic, p *packet) {
 			_ = s.sendFrames(p.frames(s.out.deflated.Load())) // a socket that has ended is no member
 		}
 	case packetClose:
-		if p.node != l.node {
-			l.h.closeMembers(p.key, p.except, p.code, p.reason)
+		l.h.mu.Lock()
+		if t.state != topicGone {
+			key := t.key
+			if key.kind == kindSocket { // this node's own topic
+				key = p.key
+			}
+			l.closeLocked(key, p)
 		}
+		l.h.mu.Unlock()
 	case packetSession:
 		if p.node != l.node {
 			l.supersede(p)
@@ -117,6 +148,9 @@ func (l *link) takeMessage(t *topic, p *packet) {
 	f := p.frames(h.deflating.Load() > 0)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if t.state == topicGone { // another subscription has the message
+		return
+	}
 	if p.node == l.node {
 		switch state, ok := l.own[p.seq]; {
 		case ok && state == ownFlying:
@@ -145,13 +179,4 @@ func (h *Hub) socket(id string) *Socket {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.sockets[id]
-}
-
-// closeMembers closes this node's members of a room.
-func (h *Hub) closeMembers(key roomKey, except []string, code int, reason string) {
-	for _, s := range (Room{hub: h, key: key}).sockets() {
-		if !slices.Contains(except, s.id) {
-			_ = s.Close(code, reason) // ErrClosed: somebody else was faster. A bad code isn't sent
-		}
-	}
 }

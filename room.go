@@ -110,8 +110,8 @@ func (r Room) Except(s ...*Socket) Room {
 	return r
 }
 
-// Close closes every member, as [Socket.Close]: the error is that of a bad code or reason, of a bad room as of Send, or of the broker,
-// when members of this node are closed nevertheless.
+// Close closes every member, as [Socket.Close], after what was sent to the room before. The error is that of a bad code or reason, of a
+// bad room as of Send, or of the broker, when members of this node are closed nevertheless. With a Broker it doesn't wait until they are.
 func (r Room) Close(code int, reason string) error {
 	if err := r.check(); err != nil {
 		return err
@@ -119,13 +119,18 @@ func (r Room) Close(code int, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
 	}
+	if l := r.hub.link(); l != nil && l.remote {
+		return l.sendClose(r, code, reason, l.keepOf(r.key))
+	}
+	r.closeHere(code, reason)
+	return nil
+}
+
+// closeHere closes this node's members.
+func (r Room) closeHere(code int, reason string) {
 	for _, s := range r.sockets() {
 		_ = s.Close(code, reason) // ErrClosed: somebody else was faster
 	}
-	if l := r.hub.link(); l != nil && l.remote {
-		return l.sendClose(r.key, r.except, code, reason)
-	}
-	return nil
 }
 
 // Member is one socket of a Room.

@@ -41,6 +41,7 @@ type session struct {
 	mark  progress // of the last resume that had something to send again
 	stuck int      // resumes in a row that brought no count forward
 
+	former string  // hash of a lost session that this node doesn't know, until the client has this one
 	recall *recall // what the client remembers of a lost session; nil: nothing
 
 	pinged   time.Time // when the client's last $ping was answered
@@ -269,10 +270,15 @@ func (s *Socket) acknowledged(c *conn, e envelope) {
 		return
 	}
 	s.session.confirmed = true
+	former, try := s.session.former, s.session.try
+	s.session.former = ""
 	s.out.mu.Lock()
 	ok := s.out.closed || s.out.log == nil || s.out.log.ack(n, &s.out)
 	s.out.mu.Unlock()
 	s.mu.Unlock()
+	if former != "" {
+		s.h.hub.announce(former, s.Identity().User, try)
+	}
 	if !ok {
 		s.fail(c, &CloseError{Code: CloseBadRequest, Reason: "$ack of what was never sent"})
 	}

@@ -59,7 +59,8 @@ func (s *Socket) Context() context.Context {
 	defer s.mu.Unlock()
 	if s.ctx == nil {
 		// The root's end ends the socket, which ends this context with its cause.
-		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(s.root))
+		root := context.WithValue(context.WithoutCancel(s.root), stoppingKey{}, s.h.stops)
+		s.ctx, s.cancel = context.WithCancelCause(root)
 		if s.ended != nil {
 			s.cancel(s.ended)
 		}

@@ -36,7 +36,8 @@ type topic struct {
 	overflow  bool // more came than may wait
 	recent    recent
 	ahead     []aheadMember
-	quiet     time.Duration // after which the history is asked whether nothing was missed
+	was       map[string]formerMember // by the hash of the socket that they were
+	quiet     time.Duration           // after which the history is asked whether nothing was missed
 }
 
 type topicState byte
@@ -71,6 +72,10 @@ func (d delivery) follows(p position.Position) bool {
 func (l *link) acquire(key roomKey, keep Retention) (*topic, error) {
 	h := l.h
 	h.mu.Lock()
+	if l.stopped {
+		h.mu.Unlock()
+		return nil, errEnded
+	}
 	t := l.topicLocked(key, keep)
 	for t.state != topicOpen {
 		if t.state == topicOpening {
@@ -78,7 +83,7 @@ func (l *link) acquire(key roomKey, keep Retention) (*topic, error) {
 			h.mu.Unlock()
 			<-opening
 			h.mu.Lock()
-			if t.state == topicClosed { // one's failure is that of all who waited with it
+			if t.state == topicClosed || t.state == topicGone { // one's failure is that of all who waited with it
 				err := t.err
 				t.releaseLocked()
 				h.mu.Unlock()
@@ -89,9 +94,10 @@ func (l *link) acquire(key roomKey, keep Retention) (*topic, error) {
 		t.state, t.opening = topicOpening, make(chan struct{})
 		t.holding = keep.keeps()
 		h.mu.Unlock()
-		err := t.open()
+		_ = t.open() // it is t.err
 		h.mu.Lock()
-		if err != nil {
+		if t.state != topicOpen {
+			err := t.err
 			t.releaseLocked()
 			h.mu.Unlock()
 			return nil, err
@@ -147,21 +153,8 @@ func (t *topic) open() (err error) {
 	var pos position.Position
 	err = errors.New("wsctl: the broker has ended the goroutine") // it has panicked
 	defer func() {
-		h := l.h
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		t.err = err
-		close(t.opening)
-		t.opening = nil
-		if err != nil {
-			t.state = topicClosed
-			t.holding, t.held, t.heldBytes, t.overflow = false, nil, 0, false
-			return
-		}
-		t.state, t.stop = topicOpen, stop
-		if t.keep.keeps() {
-			t.pos, t.checked, t.quiet = pos, time.Now(), checkEvery
-			t.goOnLocked()
+		if late := t.openedLocked(stop, pos, err); late != nil {
+			late()
 		}
 	}()
 	what := fmt.Sprintf("subscribing to %q", t.name)
@@ -182,6 +175,37 @@ func (t *topic) open() (err error) {
 	}
 	return err
 }
+
+// openedLocked takes the outcome of open. It returns the end of a subscription that came too late: the hub has ended meanwhile.
+func (t *topic) openedLocked(stop func(), pos position.Position, err error) (late func()) {
+	h := t.l.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.err = err
+	close(t.opening)
+	t.opening = nil
+	switch {
+	case t.state == topicGone:
+		if err == nil {
+			late, t.err = stop, errEnded
+		}
+	case err != nil:
+		t.state = topicClosed
+		t.holding, t.held, t.heldBytes, t.overflow = false, nil, 0, false
+	default:
+		t.state, t.stop = topicOpen, stop
+		if t.keep.keeps() {
+			t.pos, t.checked, t.quiet = pos, time.Now(), checkEvery
+			t.goOnLocked()
+		}
+		if t.key.kind == kindEveryone || t.key.kind == kindSocket {
+			t.l.heardAgainLocked()
+		}
+	}
+	return late
+}
+
+var errEnded = unavailable{errors.New("wsctl: the hub has ended: its handlers are shut down")}
 
 // unavailable is an error of the broker, of which a client is told that it may try again.
 type unavailable struct{ error }
@@ -224,9 +248,10 @@ func (t *topic) deliver(pos string, msg []byte) {
 // delivery makes the frames of a message of a topic that keeps history.
 func (t *topic) delivery(at position.Position, p *packet, err error, size int) delivery {
 	d := delivery{at: at, p: p, size: size, lost: err != nil && !errors.Is(err, errStranger)}
-	if err == nil && p.kind == packetMessage {
+	switch {
+	case err == nil && p.kind == packetMessage:
 		d.frames = framesOf(placed(p.body, t.key.name, at), t.l.h.deflating.Load() > 0)
-	} else {
+	case err != nil || p.kind != packetClose:
 		d.p = nil
 	}
 	return d
@@ -274,8 +299,10 @@ func (t *topic) giveLocked(d delivery) {
 	switch {
 	case d.lost:
 		t.tellLostLocked()
+	case d.p != nil && d.p.kind == packetClose:
+		t.l.closeLocked(t.key, d.p)
 	case d.p != nil:
-		except := h.namedLocked(d.p.except)
+		except := t.exceptLocked(d)
 		h.publishLocked(t.key, d.frames, append(slices.Clip(except), t.aheadLocked(d.at.Offset)...))
 		t.l.skippedLocked(t, except)
 	}
@@ -308,6 +335,7 @@ func (t *topic) missed() {
 		t.tellLostLocked()
 	case t.key.kind == kindEveryone:
 		t.l.gaps.Add(1)
+		t.l.heardAgainLocked()
 		t.l.askAgainLocked()
 	}
 }
@@ -378,10 +406,15 @@ func (t *topic) catchUpLocked() error {
 	msgs, newest, ok, err := l.since(ctx, t, pos)
 	cancel()
 	missed := t.deliveries(pos, msgs)
+	size := 0
+	for _, d := range missed {
+		size += len(d.frames.plain)
+	}
 	h.mu.Lock()
 	if err != nil || t.state != topicOpen {
 		return err
 	}
+	ok = ok && size <= h.buffer/2 // else all members would be closed as slow
 	if ok {
 		for _, d := range missed {
 			t.giveLocked(d)

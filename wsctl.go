@@ -86,7 +86,8 @@ type Handler struct {
 	gone     traffic // of the sockets of which nothing is left
 	sweeper  sweeper
 	stopping bool
-	shut     bool          // Shutdown has told the hub
+	stops    chan struct{} // closed when Shutdown begins
+	shut     bool          // it has told the hub
 	empty    chan struct{} // made by Shutdown, closed when nothing of all these is left
 }
 
@@ -116,11 +117,11 @@ func New(controller any, opts *Options) *Handler {
 		waitLimit: max(64<<10, o.MaxMessage),
 		sessions:  make(map[string]*Socket),
 		closed:    make(map[int]uint64),
+		stops:     make(chan struct{}),
 	}
 	h.types = sync.OnceValues(h.makeTypes)
 	h.corks.hub = h.hub
-	h.hub.handlers.Add(1)
-	h.hub.logger.CompareAndSwap(nil, o.Logger)
+	h.hub.addHandler(&o)
 	h.sweeper.every = sweepEvery(&o)
 	for i, c := range append([]any{controller}, o.Controllers...) {
 		if err := h.tables.declare(c); err != nil {
@@ -332,7 +333,10 @@ func (h *Handler) left() {
 // or hook must not call it, since it waits for them.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	h.mu.Lock()
-	h.stopping = true
+	if !h.stopping {
+		h.stopping = true
+		close(h.stops)
+	}
 	if h.conns+h.pending.Len()+h.lingers > 0 && h.empty == nil {
 		h.empty = make(chan struct{})
 	}
@@ -376,13 +380,14 @@ func (h *Handler) leaveHub(ctx context.Context) error {
 	first := !h.shut
 	h.shut = true
 	h.mu.Unlock()
-	if first && h.hub.handlers.Add(-1) == 0 {
-		if l := h.hub.linked.Load(); l != nil {
-			return l.stop(ctx)
-		}
+	if first {
+		return h.hub.removeHandler(ctx)
 	}
 	return nil
 }
+
+// stoppingKey finds Handler.stops in the contexts of sockets.
+type stoppingKey struct{}
 
 // waitFor waits until done is closed, if this is soon enough for ctx. Nil is closed already.
 func waitFor(ctx context.Context, done <-chan struct{}) error {

@@ -252,6 +252,7 @@ func (b *Broker) Since(ctx context.Context, topicName, pos string) (msgs [][]byt
 	if err := ctx.Err(); err != nil {
 		return nil, "", false, err
 	}
+	defer b.limit(topicName)
 	b.with(topicName, true, func(t *topic) {
 		l := t.keep()
 		newest = l.newest().String()

@@ -38,6 +38,7 @@ func (b *Broker) Subscribe(ctx context.Context, topicName string, deliver func(p
 				t.keep()
 			}
 		})
+		b.limit("")
 	}, nil
 }
 

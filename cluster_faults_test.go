@@ -1,0 +1,605 @@
+package wsctl_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/wsctltest"
+)
+
+// The last handler is shut down while a Join asks the history: recent is reset under find, which closes a nil channel.
+func TestStopDuringFind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := wsctltest.NewBroker()
+		hub := &wsctl.Hub{Broker: b, History: keepTen}
+		var joiner sync.WaitGroup
+		result := make(chan string, 1)
+		ctl := &kit{opened: func(s *wsctl.Socket, _ *http.Request) error {
+			joiner.Add(1)
+			go func() { // an application's own goroutine
+				defer joiner.Done()
+				defer func() {
+					if p := recover(); p != nil {
+						result <- fmt.Sprint("panic: ", p)
+					}
+				}()
+				result <- fmt.Sprint(s.Join("k"))
+			}()
+			return nil
+		}}
+		h, _ := newHandler(t, ctl, &wsctl.Options{Hub: hub, Resume: -1})
+		c := wsctltest.Dial(t, h, nil)
+		told(c, t, "k")
+		<-result
+		if err := hub.Room("k").Send("said", "1"); err != nil {
+			t.Fatal(err)
+		}
+		expectSaid(c, t, "1")
+		c.Cut()
+		synctest.Wait()
+		_ = hub.Room("k").Send("said", "2")
+		synctest.Wait()
+		b.Calls(func(ctx context.Context, method, _ string, call func() error) error {
+			if method == "Since" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return call()
+		})
+		c.Reconnect()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = h.Shutdown(ctx)
+		if got := <-result; strings.HasPrefix(got, "panic") {
+			t.Error(got)
+		}
+		joiner.Wait()
+	})
+}
+
+// slowStop is a broker whose unsubscribing takes its time.
+type slowStop struct {
+	*wsctltest.Broker
+	hold  atomic.Bool
+	stops chan struct{}
+}
+
+func (b *slowStop) Subscribe(ctx context.Context, topic string, deliver func(string, []byte)) (func(), error) {
+	stop, err := b.Broker.Subscribe(ctx, topic, deliver)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		if b.hold.Load() {
+			<-b.stops
+		}
+		stop()
+	}, nil
+}
+
+// A topic of a room without history that is being left still delivers: who joins meanwhile gets everything twice.
+func TestTopicGoneDelivers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := &slowStop{Broker: wsctltest.NewBroker(), stops: make(chan struct{})}
+		n := newNode(t, &wsctl.Hub{Broker: b}, wsctl.Options{})
+		c := wsctltest.Dial(t, n.handler, nil)
+		if err := c.Call("Join", "r", nil); err != nil {
+			t.Fatal(err)
+		}
+		c.Send("Leave", "r")
+		b.hold.Store(true)
+		time.Sleep(12 * time.Second) // the topic is gone, its subscription is about to end
+		if err := c.Call("Join", "r", nil); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { b.hold.Store(false); close(b.stops) }()
+		say(t, n.hub.Room("r"), "1")
+		expectSaid(c, t, "1")
+		c.Quiet()
+	})
+}
+
+// Two Joins of one socket at once: the second takes the room's newest position while the first still asks the history, and
+// what was missed is lost without a word.
+func TestTwoJoins(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, _ := twoNodes(t, wsctl.Options{Concurrency: 2})
+		c := wsctltest.Dial(t, n1.handler, nil)
+		keeper := wsctltest.Dial(t, n1.handler, nil)
+		joined(keeper, t, "k")
+		joined(c, t, "k")
+		say(t, n1.hub.Room("k"), "1")
+		expectSaid(c, t, "1")
+		c.Cut()
+		say(t, n1.hub.Room("k"), "2", "3")
+		synctest.Wait()
+		b1.Calls(func(_ context.Context, method, _ string, call func() error) error {
+			if method == "Since" {
+				time.Sleep(100 * time.Millisecond)
+			}
+			return call()
+		})
+		c.Reconnect()
+		c.Send("Join", "k")
+		c.Send("Join", "k")
+		if pos, recovered := told(c, t, "k"); recovered != "true" {
+			t.Fatalf("recovered %s at %s: 2 and 3 are lost", recovered, pos)
+		}
+		expectSaid(c, t, "2", "3")
+	})
+}
+
+// A client that joins several rooms in OnOpen (or on a slow line), each with not quite half a SendBuffer of missed messages,
+// is closed with 4510, whenever it comes back.
+func TestRecoverySeveralRooms(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		hub := &wsctl.Hub{History: keepTen}
+		var fails atomic.Int32
+		ctl := &kit{opened: func(s *wsctl.Socket, _ *http.Request) error {
+			for _, room := range []string{"k1", "k2", "k3"} {
+				if err := s.Join(room); err != nil {
+					fails.Add(1)
+					return nil
+				}
+			}
+			return nil
+		}}
+		h, _ := newHandler(t, ctl, &wsctl.Options{Hub: hub, Resume: -1, SendBuffer: 10_000})
+		c := wsctltest.Dial(t, h, nil)
+		for _, r := range []string{"k1", "k2", "k3"} {
+			told(c, t, r)
+		}
+		c.Cut()
+		synctest.Wait()
+		for _, r := range []string{"k1", "k2", "k3"} {
+			say(t, hub.Room(r), strings.Repeat("x", 4500))
+		}
+		c.Reconnect()
+		synctest.Wait()
+		if fails.Load() > 0 {
+			t.Errorf("Join failed; Closed: %v", h.Stats().Closed)
+		}
+		sctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = h.Shutdown(sctx)
+	})
+}
+
+// Leave doesn't say $room null where the queue is to be flushed first: the client keeps its position and gets, after the
+// loss of its session, what was sent while it had left.
+func TestLeaveUntold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		hub := &wsctl.Hub{History: keepTen}
+		ctl := &kit{}
+		ctl.now = func(s *wsctl.Socket, data json_) (any, error) {
+			if string(data) == `"join"` {
+				return nil, s.Join("k")
+			}
+			_ = s.Send("fill", strings.Repeat("x", 900))
+			s.Leave("k")
+			return nil, nil
+		}
+		h, _ := newHandler(t, ctl, &wsctl.Options{Hub: hub, Resume: -1, SendBuffer: 960})
+		c := wsctltest.Dial(t, h, nil)
+		c.Send("Now", "join")
+		told(c, t, "k")
+		c.Send("Now", "leave")
+		wsctltest.Expect[string](c, "fill")
+		synctest.Wait()
+		if pos, recovered := told(c, t, "k"); pos != "" || recovered != "null" {
+			t.Errorf("%s, %s", pos, recovered)
+		}
+		sctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = h.Shutdown(sctx)
+	})
+}
+
+// In a herd, clients that are too far behind make others, whose messages can be had, lose theirs.
+func TestHerdOfTwoKinds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
+		lb := &balancer{}
+		lb.to.Store(n1.handler)
+		var far, near []*wsctltest.Client
+		for range 10 {
+			c := wsctltest.Dial(t, lb, nil)
+			joined(c, t, "k")
+			far = append(far, c)
+		}
+		for range 10 {
+			c := wsctltest.Dial(t, lb, nil)
+			joined(c, t, "k")
+			near = append(near, c)
+		}
+		say(t, n1.hub.Room("k"), "0")
+		for _, c := range far {
+			expectSaid(c, t, "0")
+			c.Cut()
+		}
+		for i := range 15 {
+			say(t, n1.hub.Room("k"), fmt.Sprint(i))
+		}
+		for _, c := range near {
+			expectSaid(c, t, "0")
+			for i := range 15 {
+				expectSaid(c, t, fmt.Sprint(i))
+			}
+			c.Cut()
+		}
+		say(t, n1.hub.Room("k"), "last")
+		lb.to.Store(n2.handler)
+		b2.Calls(func(ctx context.Context, method, _ string, call func() error) error {
+			if method == "Since" {
+				time.Sleep(10 * time.Millisecond)
+			}
+			return call()
+		})
+		// One whom the others wait for, then everybody.
+		for i := range 10 {
+			far[i].Reconnect()
+			near[i].Reconnect()
+		}
+		keeper := wsctltest.Dial(t, n2.handler, nil)
+		joined(keeper, t, "k")
+		for i := range 10 {
+			far[i].Send("Join", "k")
+			if i == 0 {
+				synctest.Wait()
+			}
+		}
+		for i := range 10 {
+			near[i].Send("Join", "k")
+		}
+		synctest.Wait()
+		for _, c := range far {
+			if _, recovered := told(c, t, "k"); recovered != "false" {
+				t.Error("far:", recovered)
+			}
+		}
+		lost := 0
+		for _, c := range near {
+			if _, recovered := told(c, t, "k"); recovered != "true" {
+				lost++
+				continue
+			}
+			expectSaid(c, t, "last")
+		}
+		if lost > 0 {
+			t.Errorf("%d of %d that missed one message weren't recovered", lost, len(near))
+		}
+	})
+}
+
+// A note that a member is to be told its position outlives the topic: the member is sent back, and gets messages twice.
+func TestStaleOldTopic(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, _, n1, n2 := twoNodes(t, wsctl.Options{})
+		c := wsctltest.Dial(t, n1.handler, nil) // PingInterval: 25 s
+		joined(c, t, "k")
+		c.Send("Others", said{"k", "1"}) // due in 25 s
+		synctest.Wait()
+		c.Send("Leave", "k")
+		told(c, t, "k")
+		time.Sleep(12 * time.Second) // the topic is left
+		say(t, n2.hub.Room("k"), "2", "3")
+		joined(c, t, "k")
+		say(t, n2.hub.Room("k"), "4")
+		expectSaid(c, t, "4")
+		c.Send("Others", said{"k", "5"})
+		time.Sleep(20 * time.Second)
+		if pos, _ := told(c, t, "k"); offset(pos) != "5" {
+			t.Errorf("at %s", pos)
+		}
+		c.Reconnect()
+		joined(c, t, "k")
+		c.Quiet()
+	})
+}
+
+// If too much waits to be told to other nodes when a beat is due, the node never beats again.
+func TestBeatStuck(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
+		a := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+		c := wsctltest.Dial(t, n2.handler, &wsctltest.Options{Token: "bob"})
+		_ = a
+		time.Sleep(5 * time.Second)
+		release := make(chan struct{})
+		b1.Calls(func(ctx context.Context, method, topic string, call func() error) error {
+			if method == "Publish" {
+				<-release
+			}
+			return call()
+		})
+		// As many clients come with sessions of a node that has died, as may wait, here: as many questions.
+		for i := range 10_100 {
+			ask := "\xf5w\x01\x06\x01X" + string([]byte{byte(i%127 + 1)}) + "\x04\x00" + string([]byte{byte(i%127 + 1)}) + "\x00\x00"
+			if err := b1.Node().Publish(t.Context(), "a", []byte(ask)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(4 * time.Second) // less than nodeDies
+		b1.Calls(nil)
+		close(release)
+		time.Sleep(time.Minute)
+		members, err := n2.hub.Everyone().Members(t.Context())
+		if err != nil || len(members) != 2 {
+			t.Errorf("a minute later: %v, %v", members, err)
+		}
+		_ = c
+	})
+}
+
+// One call that fails, for whatever reason of its own, makes every recovery fail until another one succeeds.
+func TestDownForAll(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
+		c, d := wsctltest.Dial(t, n1.handler, nil), wsctltest.Dial(t, n1.handler, nil)
+		joined(c, t, "k")
+		joined(d, t, "k")
+		say(t, n1.hub.Room("k"), "1")
+		expectSaid(c, t, "1")
+		c.Cut()
+		say(t, n1.hub.Room("k"), "2")
+		synctest.Wait()
+		b1.Calls(func(_ context.Context, method, topic string, call func() error) error {
+			if topic == "rbig" {
+				return errors.New("the message is too big for this broker")
+			}
+			return call()
+		})
+		time.Sleep(2900 * time.Millisecond)
+		_ = n1.hub.Room("big").Send("said", "big")
+		c.Reconnect()
+		if pos, recovered := joined(c, t, "k"); recovered != "true" {
+			t.Errorf("recovered %s at %s", recovered, pos)
+		}
+	})
+}
+
+// A client that can't join for a minute, since the broker is away, loses what it missed without a word.
+func TestRecallExpires(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
+		lb := &balancer{}
+		lb.to.Store(n1.handler)
+		c := wsctltest.Dial(t, lb, nil)
+		joined(c, t, "k")
+		say(t, n1.hub.Room("k"), "1")
+		expectSaid(c, t, "1")
+		c.Cut()
+		lb.to.Store(n2.handler)
+		say(t, n1.hub.Room("k"), "2")
+		b2.Cut()
+		c.Reconnect()
+		for range 14 { // as it is told: try again later
+			if err := c.Call("Join", "k", nil); err == nil {
+				t.Fatal("joined")
+			}
+			time.Sleep(5 * time.Second)
+		}
+		b2.Reconnect()
+		if pos, recovered := joined(c, t, "k"); recovered == "null" {
+			t.Errorf("recovered %s at %s: 2 is lost, and nobody knows", recovered, pos)
+		}
+	})
+}
+
+// A message from which a client left itself out comes to it, if its new session's node gets it after the join.
+func TestExceptLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{Resume: 5 * time.Second})
+		lb := &balancer{}
+		lb.to.Store(n1.handler)
+		c := wsctltest.Dial(t, lb, nil)
+		joined(c, t, "k")
+		d := wsctltest.Dial(t, n2.handler, nil)
+		joined(d, t, "k")
+		var mu sync.Mutex
+		var held []func()
+		b2.Deliveries(func(topic, pos string, msg []byte, deliver func(string, []byte)) {
+			if topic != "rk" {
+				deliver(pos, msg)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			held = append(held, func() { deliver(pos, msg) })
+		})
+		c.Send("Others", said{"k", "mine"})
+		synctest.Wait()
+		c.Cut()
+		lb.to.Store(n2.handler)
+		c.Reconnect()
+		joined(c, t, "k")
+		mu.Lock()
+		for _, f := range held {
+			f()
+		}
+		mu.Unlock()
+		expectSaid(d, t, "mine")
+		c.Quiet()
+	})
+}
+
+// Where Since fails, but messages come, a look whether a quiet room has missed any stops the room.
+func TestCheckStops(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
+		c := wsctltest.Dial(t, n1.handler, nil)
+		joined(c, t, "k")
+		say(t, n2.hub.Room("k"), "1")
+		expectSaid(c, t, "1")
+		b1.Calls(func(_ context.Context, method, topic string, call func() error) error {
+			if method == "Since" {
+				return errors.New("no permission")
+			}
+			return call()
+		})
+		say(t, n2.hub.Room("k"), "2")
+		expectSaid(c, t, "2")
+		time.Sleep(2 * time.Minute)
+		say(t, n2.hub.Room("k"), "3")
+		expectSaid(c, t, "3")
+	})
+}
+
+// A gap that is filled with more than members' queues take closes them all.
+func TestGapTooBig(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{SendBuffer: 64 << 10})
+		var all []*wsctltest.Client
+		for range 5 {
+			c := wsctltest.Dial(t, n2.handler, nil)
+			joined(c, t, "k")
+			all = append(all, c)
+		}
+		b2.Cut()
+		for range 10 {
+			say(t, n1.hub.Room("k"), strings.Repeat("x", 20_000))
+		}
+		b2.Reconnect()
+		time.Sleep(time.Second)
+		if n := n2.handler.Stats().Closed[wsctl.CloseSlow]; n > 0 {
+			t.Errorf("%d of %d members were closed as slow", n, len(all))
+		}
+	})
+}
+
+// countedBroker counts the subscriptions that are not ended.
+type countedBroker struct {
+	*wsctltest.Broker
+	open atomic.Int32
+}
+
+func (b *countedBroker) Subscribe(ctx context.Context, topic string, deliver func(string, []byte)) (func(), error) {
+	stop, err := b.Broker.Subscribe(ctx, topic, deliver)
+	if err != nil {
+		return nil, err
+	}
+	b.open.Add(1)
+	var once sync.Once
+	return func() { once.Do(func() { b.open.Add(-1); stop() }) }, nil
+}
+
+// A subscription that is made while the last handler ends stays.
+func TestOpeningAtStop(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := &countedBroker{Broker: wsctltest.NewBroker()}
+		hub := &wsctl.Hub{Broker: b}
+		joined := make(chan error, 1)
+		ctl := &kit{}
+		ctl.now = func(s *wsctl.Socket, _ json_) (any, error) {
+			err := s.Join("r")
+			joined <- err
+			return nil, err
+		}
+		h, _ := newHandler(t, ctl, &wsctl.Options{Hub: hub, Resume: -1})
+		c := wsctltest.Dial(t, h, nil)
+		b.Calls(func(_ context.Context, method, _ string, call func() error) error {
+			err := call()
+			if method == "Subscribe" {
+				time.Sleep(2 * time.Second) // made, and the answer comes late
+			}
+			return err
+		})
+		c.Send("Now", nil)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = h.Shutdown(ctx)
+		<-joined
+		time.Sleep(time.Minute)
+		if n := b.open.Load(); n > 0 {
+			t.Errorf("%d subscriptions are left", n)
+		}
+	})
+}
+
+// A Hub that is asked after Shutdown (or has no handler) subscribes, and nothing ends that.
+func TestHubAfterShutdown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := &countedBroker{Broker: wsctltest.NewBroker()}
+		hub := &wsctl.Hub{Broker: b}
+		h, _ := newHandler(t, &kit{}, &wsctl.Options{Hub: hub, Resume: -1})
+		_ = wsctltest.Dial(t, h, nil)
+		_ = h.Shutdown(t.Context())
+		if n := b.open.Load(); n > 0 {
+			t.Fatalf("%d subscriptions after Shutdown", n)
+		}
+		_, _ = hub.Room("r").Members(t.Context())
+		time.Sleep(time.Minute)
+		if n := b.open.Load(); n > 0 {
+			t.Errorf("%d subscriptions are left", n)
+		}
+	})
+}
+
+// Joins don't keep HistoryBuffer: an empty room costs memory, too, and for as long as its Age says.
+func TestJoinsUnbounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		hub := &wsctl.Hub{History: func(string) wsctl.Retention { return wsctl.Retention{Messages: 10} }, HistoryBuffer: 64 << 10}
+		n := newNode(t, hub, wsctl.Options{})
+		c := wsctltest.Dial(t, n.handler, nil)
+		for i := range 2000 {
+			room := fmt.Sprint(i)
+			joined(c, t, room)
+			c.Send("Leave", room)
+			told(c, t, room)
+		}
+		time.Sleep(20 * time.Second)
+		if b := n.handler.Stats().HistoryBytes; b > 64<<10 {
+			t.Errorf("HistoryBytes is %d", b)
+		}
+	})
+}
+
+// A handler made on the hub while the last one ends is deaf for good.
+func TestNewDuringStop(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := wsctltest.NewBroker()
+		other := newNode(t, &wsctl.Hub{Broker: b.Node()}, wsctl.Options{})
+		hub := &wsctl.Hub{Broker: b}
+		h, _ := newHandler(t, doorman{}, &wsctl.Options{Hub: hub, Resume: -1})
+		_ = wsctltest.Dial(t, h, nil)
+		b.Calls(func(_ context.Context, method, _ string, call func() error) error {
+			if method == "Publish" {
+				time.Sleep(time.Second)
+			}
+			return call()
+		})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = h.Shutdown(context.Background())
+		}()
+		time.Sleep(500 * time.Millisecond) // it says goodbye
+		next := newNode(t, hub, wsctl.Options{})
+		c := wsctltest.Dial(t, next.handler, nil)
+		if err := c.Call("Join", "r", nil); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		b.Calls(nil)
+		time.Sleep(time.Minute)
+		say(t, other.hub.Room("r"), "1")
+		expectSaid(c, t, "1")
+	})
+}
+
+type json_ = json.RawMessage
+
+var _ = runtime.NumGoroutine
