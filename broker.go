@@ -15,8 +15,8 @@ import (
 // Broker carries messages between the hubs of several nodes. All methods may be called from any goroutine. Whoever makes it
 // closes it, when the handlers are shut down. wsctltest.TestBroker checks one; see also [HistoryBroker].
 //
-// A topic is 1 to 160 bytes of anything, and no pattern; a message is at most a few hundred bytes longer than the largest that
-// the application sends. The hub publishes to one topic either by Publish alone, or by PublishKeep alone.
+// A topic is 1 to 160 bytes of anything, and no pattern; a message is as long as those that the application sends and a few hundred
+// bytes, 34 more for each socket of an Except, and 64 KiB at most of the hub's own. The hub publishes to one topic either by Publish alone, or by PublishKeep alone.
 type Broker interface {
 	// Publish sends msg to all subscribers of the topic, on all nodes and on this one. It may return when msg is in a queue of
 	// its own to be sent; messages that one goroutine publishes one after the other to a topic arrive in that order. An error
@@ -91,7 +91,7 @@ type link struct {
 
 	seq     atomic.Uint64 // of the newest packet
 	down    atomic.Bool   // the last thing that the broker was asked for failed
-	failing atomic.Int32  // so many in a row
+	failing atomic.Int64  // since when it has failed all the time, in nanoseconds of an instant; 0: it hasn't
 
 	failures, gaps, recovered, notRecovered atomic.Uint64
 	strangers                               atomic.Int64 // when one was last logged, Unix seconds
@@ -255,7 +255,7 @@ func (l *link) outcome(what string, err error) error {
 	}
 	if l.ctx.Err() == nil {
 		l.failures.Add(1)
-		l.failing.Add(1)
+		l.failing.CompareAndSwap(0, int64(since(time.Now())))
 		if !l.down.Swap(true) {
 			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
 		}
@@ -263,8 +263,11 @@ func (l *link) outcome(what string, err error) error {
 	return fmt.Errorf("wsctl: %s: %w", what, err)
 }
 
-// away tells whether the broker has failed again and again, so that it isn't worth while to wait for it.
-func (l *link) away() bool { return l.failing.Load() >= 3 }
+// away tells whether the broker has failed for so long that it isn't worth while to wait for it.
+func (l *link) away() bool {
+	began := l.failing.Load()
+	return began != 0 && since(time.Now())-instant(began) > 2*brokerTimeout
+}
 
 // stranger notes a message that isn't of a hub of this version. The log has one a minute.
 func (l *link) stranger(topic string, err error) {

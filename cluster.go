@@ -368,37 +368,6 @@ func (l *link) reopen(closed []*topic) {
 	}
 }
 
-// check is the goroutine that asks whether something was missed in rooms in which nothing happens, the more rarely the longer that is
-// so. It ends when it has asked for each.
-func (l *link) check(quiet []*topic) {
-	defer l.work.Done()
-	h := l.h
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, t := range quiet {
-		if l.stopped {
-			break
-		}
-		if t.state != topicOpen || t.holding {
-			continue
-		}
-		t.checked, t.quiet = time.Now(), min(2*t.quiet, maxQuiet)
-		pos := t.pos
-		h.mu.Unlock()
-		ctx, cancel := l.limit()
-		_, newest, _, err := l.since(ctx, t, pos)
-		cancel()
-		h.mu.Lock()
-		if err != nil {
-			break
-		}
-		if t.state == topicOpen && t.pos == pos && newest != pos {
-			t.findLocked()
-		}
-	}
-	l.checking = false
-}
-
 // lingers is how long a topic is kept that nobody needs. History that is this node's alone ends with it.
 func (t *topic) lingers() time.Duration {
 	if t.l.remote && t.l.memory != nil && t.keep.keeps() {

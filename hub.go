@@ -13,11 +13,13 @@ import (
 // Hub knows the sockets of one or more handlers, and the rooms that they are in. The zero Hub is ready; set its fields before it is
 // used. All methods may be called from any goroutine.
 type Hub struct {
-	// Broker joins the hubs of several nodes: rooms, broadcasts and users are those of all of them. Nil: this hub is alone.
+	// Broker joins the hubs of several nodes: rooms, broadcasts and users are those of all of them. Whoever made it closes it,
+	// after the last Handler.Shutdown. Nil: this hub is alone.
 	Broker Broker
-	// History says how much history a room keeps. It is asked when a room comes to life, and for messages to rooms that this
-	// node has no members of, and must say the same on all nodes. Nil: no room keeps any. Without a [HistoryBroker] history
-	// is kept in the memory of each node.
+	// History says how much history a room keeps, of those that are joined by name. It is asked when a room comes to life, and for
+	// messages to rooms that this node has no members of, so it must be quick, and say the same each time and on all nodes. Nil:
+	// no room keeps any. Without a [HistoryBroker] history is kept in the memory of each node. A room that keeps history has a name of
+	// UTF-8, and its messages are never dropped by the policy of an [Event].
 	History func(room string) Retention
 	// HistoryBuffer is how many bytes of history are kept in memory: 64 MiB. What would be more costs the rooms without members
 	// theirs, then the room that is sent to its oldest messages.

@@ -8,7 +8,7 @@ import (
 )
 
 // Members returns the members of now, of all nodes, in no order. With a Broker it asks the other nodes, each of which answers with all
-// its members, and waits for them: for one that doesn't answer until it is known to be dead, at most 10 s. The error is that of a bad
+// its members (so it isn't for every request), and waits for them: for one that doesn't answer until it is known to be dead, at most 10 s. The error is that of a bad
 // room, as of Send, of the broker, of a node that lives and doesn't answer in 12 s, or ctx's; then there are the members that are known of.
 func (r Room) Members(ctx context.Context) ([]Member, error) {
 	if err := r.check(); err != nil {

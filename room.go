@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"unicode/utf8"
 )
 
 // Room is a set of sockets, on all nodes: a small value, made by a Hub, good for ever. The zero Room has no members. All methods may be
@@ -80,6 +81,8 @@ func (r Room) sendLinked(l *link, keep Retention, typ string, data any, mark *ev
 	}
 	body := b.Bytes()
 	switch {
+	case keep.keeps() && !utf8.ValidString(r.key.name):
+		return errRoomName
 	case keep.keeps():
 		return l.sendKept(r.key, body, r.except, keep)
 	case r.key.kind == kindSocket:
