@@ -3,6 +3,7 @@ package wsctl
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -91,6 +92,7 @@ type link struct {
 
 	seq     atomic.Uint64 // of the newest packet
 	down    atomic.Bool   // the last thing that the broker was asked for failed
+	slow    atomic.Bool   // ... by not answering in time
 	failing atomic.Int64  // since when it has failed all the time, in nanoseconds of an instant; 0: it hasn't
 
 	failures, gaps, recovered, notRecovered atomic.Uint64
@@ -240,13 +242,17 @@ func (n *nodeHistory) Since(ctx context.Context, topic, pos string) (msgs [][]by
 // outcome notes whether the broker did what it was asked for, and returns its error with what was asked.
 func (l *link) outcome(what string, err error) error {
 	if err == nil {
-		if l.failing.Load() > 0 {
-			l.failing.Store(0)
+		began := instant(0)
+		if l.failing.Load() != 0 {
+			began = instant(l.failing.Swap(0))
+		}
+		if l.slow.Load() {
+			l.slow.Store(false)
 		}
 		if l.down.Load() && l.down.Swap(false) {
 			l.h.log().Info("wsctl: the broker is back")
 			l.h.mu.Lock()
-			if l.cluster.all != nil {
+			if l.cluster.all != nil && began != 0 && since(time.Now())-began >= beatEvery { // else no beat of others was missed
 				l.heardAgainLocked()
 			}
 			l.h.mu.Unlock()
@@ -255,6 +261,9 @@ func (l *link) outcome(what string, err error) error {
 	}
 	if l.ctx.Err() == nil {
 		l.failures.Add(1)
+		if errors.Is(err, context.DeadlineExceeded) {
+			l.slow.Store(true)
+		}
 		l.failing.CompareAndSwap(0, int64(since(time.Now())))
 		if !l.down.Swap(true) {
 			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
@@ -297,7 +306,20 @@ func (l *link) publish(topic string, p *packet) error {
 func (l *link) publishBefore(ctx context.Context, topic string, p *packet) error {
 	ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
 	defer cancel()
-	return l.outcome("publishing", l.broker.Publish(ctx, topic, p.encode()))
+	if err := l.outcome("publishing", l.broker.Publish(ctx, topic, p.encode())); err != nil {
+		return unavailable{err, notSent}
+	}
+	return nil
+}
+
+// publishKept is publish of one that is kept.
+func (l *link) publishKept(topic string, p *packet, keep Retention) error {
+	ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout)
+	defer cancel()
+	if err := l.outcome("publishing", l.keeper.PublishKeep(ctx, topic, p.encode(), keep)); err != nil {
+		return unavailable{err, notSent}
+	}
+	return nil
 }
 
 // tell is publish to other nodes, of something that they learn without it as well, but later.

@@ -177,7 +177,7 @@ func (l *link) sendOutgoing() {
 
 // want is acquire for a topic that can wait for the broker.
 func (l *link) want(key roomKey) *topic {
-	if !l.down.Load() {
+	if !l.slow.Load() { // else it would be waited for in vain
 		if t, err := l.acquire(key, Retention{}); err == nil {
 			return t
 		}
@@ -411,10 +411,17 @@ func (l *link) stop(ctx context.Context) error {
 		l.work.Wait()
 	}()
 	err := waitFor(ctx, done)
-	if begun { // the last that others hear of it
-		p := l.packet(packetBeat)
-		p.flags = beatBye
-		_ = l.publishBefore(ctx, "a", p) // else they find out
+	if begun {
+		l.sayBye(ctx)
 	}
 	return err
+}
+
+// sayBye is the last that other nodes hear of this one; else they find out. It has a moment also where ctx has ended.
+func (l *link) sayBye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 250*time.Millisecond)
+	defer cancel()
+	p := l.packet(packetBeat)
+	p.flags = beatBye
+	_ = l.publishBefore(ctx, "a", p)
 }

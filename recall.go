@@ -93,11 +93,13 @@ func (r *recall) of(room string) (pos position.Position, ok bool) {
 	return pos, ok && time.Now().Before(r.until)
 }
 
-// use forgets the position: it is good for one join.
-func (r *recall) use(room string) {
+// take forgets the position, which is good for one join. It reports false if another one has had it.
+func (r *recall) take(room string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	_, ok := r.positions[room]
 	delete(r.positions, room)
+	return ok
 }
 
 // prolong has the positions be good for another while: a join couldn't use them, for no fault of the client's.

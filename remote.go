@@ -1,7 +1,6 @@
 package wsctl
 
 import (
-	"context"
 	"slices"
 )
 
@@ -37,9 +36,7 @@ func (l *link) send(key roomKey, body []byte, f frames, except []*Socket) error 
 func (l *link) sendKept(key roomKey, body []byte, except []*Socket, keep Retention) error {
 	p := l.packet(packetMessage)
 	p.body, p.except = body, idsOf(except)
-	ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout)
-	defer cancel()
-	return l.outcome("publishing", l.keeper.PublishKeep(ctx, l.topicName(key), p.encode(), keep))
+	return l.publishKept(l.topicName(key), p, keep)
 }
 
 // sendClose publishes the close of a room, behind what was sent to it. If that fails this node's members are closed nevertheless.
@@ -48,9 +45,7 @@ func (l *link) sendClose(r Room, code int, reason string, keep Retention) (err e
 	p.key, p.except, p.code, p.reason = r.key, idsOf(r.except), code, reason
 	switch s := l.h.socket(r.key.name); {
 	case keep.keeps():
-		ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout)
-		defer cancel()
-		err = l.outcome("publishing", l.keeper.PublishKeep(ctx, l.topicName(r.key), p.encode(), keep))
+		err = l.publishKept(l.topicName(r.key), p, keep)
 	case r.key.kind != kindSocket:
 		err = l.publish(l.topicName(r.key), p)
 	case s != nil && !r.excepts(s.id):

@@ -36,8 +36,8 @@ func (r Room) check() error {
 // a name that is empty or longer than 128 bytes. A room without members is no error.
 //
 // With a Broker it gives the message to that, for 5 s at most, and members get it in the broker's order. The error may be the broker's
-// then: members of this node have the message nevertheless, but if the room keeps history nobody gets what isn't kept. Send to such
-// a room returns when the message is kept.
+// then, an [*Error] of [CodeUnavailable] as well: members of this node have the message nevertheless, but if the room keeps history
+// nobody gets what isn't kept. Send to such a room returns when the message is kept.
 func (r Room) Send(typ string, data any) error {
 	if err := checkType(typ); err != nil {
 		return err
@@ -80,6 +80,9 @@ func (r Room) sendLinked(l *link, keep Retention, typ string, data any, mark *ev
 		return err
 	}
 	body := b.Bytes()
+	if _, err := scan(body); err != nil { // other nodes would refuse it, too
+		return fmt.Errorf("wsctl: encoding data of %q: %w", typ, err)
+	}
 	switch {
 	case keep.keeps() && !utf8.ValidString(r.key.name):
 		return errRoomName

@@ -134,7 +134,7 @@ func (t *topic) releaseLocked() {
 
 // forgetLocked takes a topic out of the link. Its subscription, if any, is the caller's to end.
 func (t *topic) forgetLocked() (stop func()) {
-	t.state = topicGone
+	t.state, t.err = topicGone, errEnded
 	if t.l.topics[t.key] == t {
 		delete(t.l.topics, t.key)
 	}
@@ -170,7 +170,7 @@ func (t *topic) open() (err error) {
 		}
 	}
 	if err = l.outcome(what, err); err != nil {
-		err = unavailable{err}
+		err = unavailable{err, notJoined}
 	}
 	return err
 }
@@ -204,13 +204,21 @@ func (t *topic) openedLocked(stop func(), pos position.Position, err error) (lat
 	return late
 }
 
-var errEnded = unavailable{errors.New("wsctl: the hub has ended: its handlers are shut down")}
+var errEnded = unavailable{errors.New("wsctl: the hub has ended: its handlers are shut down"), notJoined}
 
 // unavailable is an error of the broker, of which a client is told that it may try again.
-type unavailable struct{ error }
+type unavailable struct {
+	error
+	message string // for the client
+}
+
+const (
+	notJoined = "The room can't be joined now. Try again later."
+	notSent   = "It isn't known whether the message reaches everybody."
+)
 
 func (u unavailable) Unwrap() []error {
-	return []error{u.error, &Error{Code: CodeUnavailable, Message: "The room can't be joined now. Try again later."}}
+	return []error{u.error, &Error{Code: CodeUnavailable, Message: u.message}}
 }
 
 // deliver takes what comes from the broker.
