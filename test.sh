@@ -80,6 +80,7 @@ vulnerabilities() {
 need gcc gcc libc6-dev # for -race
 need chromium chromium
 need redis-server redis-server
+need redis-sentinel redis-sentinel
 
 check "gofmt" gofmt_clean
 for mod in $(find . -name go.mod -not -path '*/node_modules/*' | sort); do
