@@ -56,7 +56,7 @@ type HistoryBroker interface {
 }
 
 // Retention is how much history a room keeps: its last Messages, and of them those no older than Age. Zero is no limit; the zero Retention
-// keeps none. History outlives the room's last member by Age, or by 5 minutes where that is zero.
+// keeps none. History outlives the room's last member by Age, or by 5 minutes where that is zero, or nothing was ever sent.
 type Retention struct {
 	Messages int
 	Age      time.Duration

@@ -90,7 +90,7 @@ func (t *topic) catchUpLocked() error {
 	} else {
 		t.pos, t.ahead = newest, nil
 		t.recent.restart(newest)
-		t.tellLostLocked()
+		t.tellLostLocked(nil)
 	}
 	t.checked = time.Now()
 	t.goOnLocked()

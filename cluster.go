@@ -233,7 +233,7 @@ func (l *link) hear(p *packet) {
 	}
 	switch p.kind {
 	case packetBeat:
-		if p.flags&beatAsk != 0 {
+		if p.flags&beatAsk != 0 && (!known || time.Since(l.cluster.beat) >= tickEvery) { // else it hears of this one soon
 			l.beatLocked()
 		}
 	case packetAsk:

@@ -211,6 +211,7 @@ func TestNodesRecover(t *testing.T) {
 		expectSaid(c, t, "2", "3")
 
 		// A node that is behind: what the client has doesn't come again.
+		synctest.Wait()
 		held := make(chan func(), 10)
 		b1.Deliveries(func(_, pos string, msg []byte, deliver func(string, []byte)) {
 			held <- func() { deliver(pos, msg) }

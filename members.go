@@ -128,9 +128,15 @@ func (l *link) answeredLocked(p *packet) {
 			for _, m := range p.members {
 				a.members[m.Socket] = m.Member
 			}
-			if p.part != a.parts[p.node] {
-				a.parts[p.node] = 0 // some are missing: it is asked again
-			} else if a.parts[p.node]++; !p.more {
+			switch next := a.parts[p.node]; {
+			case p.part == 0: // an answer begins, or begins anew
+				a.parts[p.node] = 1
+			case p.part == next:
+				a.parts[p.node]++
+			case p.part > next: // some are missing: it is asked again
+				return
+			}
+			if !p.more && p.part+1 == a.parts[p.node] {
 				a.doneLocked(p.node)
 			}
 		}
@@ -141,9 +147,12 @@ func (l *link) answeredLocked(p *packet) {
 		return
 	}
 	n := w.nodes[p.node]
-	if n == nil {
+	switch {
+	case n == nil:
 		n = &nodeMembers{}
 		w.nodes[p.node] = n
+	case n.members != nil && p.version < n.version: // it comes late
+		return
 	}
 	if p.part == 0 {
 		n.parts, n.next, n.coming = nil, 0, p.version

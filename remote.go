@@ -59,9 +59,9 @@ func (l *link) sendClose(r Room, code int, reason string, keep Retention) (err e
 	return err
 }
 
-// closeLocked closes the members of now, after what they were given. mu is held.
-func (l *link) closeLocked(key roomKey, p *packet) {
-	members := l.h.membersLocked(key)
+// closeLocked closes the members of now, after what they were given, but for some. mu is held.
+func (l *link) closeLocked(key roomKey, p *packet, not []*Socket) {
+	members := slices.DeleteFunc(l.h.membersLocked(key), func(s *Socket) bool { return slices.Contains(not, s) })
 	if len(members) == 0 || l.stopped {
 		return
 	}
@@ -115,7 +115,7 @@ func (l *link) take(t *topic, p *packet) {
 			if key.kind == kindSocket { // this node's own topic
 				key = p.key
 			}
-			l.closeLocked(key, p)
+			l.closeLocked(key, p, nil)
 		}
 		l.h.mu.Unlock()
 	case packetSession:

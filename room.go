@@ -35,7 +35,8 @@ func (r Room) check() error {
 // nothing. The error is that of a bad type, as of [Socket.Send], of data that can't be encoded, or of a bad room: the zero Room, or
 // a name that is empty or longer than 128 bytes. A room without members is no error.
 //
-// With a Broker it gives the message to that, for 5 s at most, and members get it in the broker's order. The error may be the broker's
+// With a Broker it gives the message to that, for 5 s at most, and members get it in the broker's order: who joins before it comes back
+// gets it too, and what is sent to a socket alone may overtake it. The error may be the broker's
 // then, an [*Error] of [CodeUnavailable] as well: members of this node have the message nevertheless, but if the room keeps history
 // nobody gets what isn't kept. Send to such a room returns when the message is kept.
 func (r Room) Send(typ string, data any) error {
@@ -117,7 +118,8 @@ func (r Room) Except(s ...*Socket) Room {
 }
 
 // Close closes every member, as [Socket.Close], after what was sent to the room before. The error is that of a bad code or reason, of a
-// bad room as of Send, or of the broker, when members of this node are closed nevertheless. With a Broker it doesn't wait until they are.
+// bad room as of Send, or of the broker, when members of this node are closed nevertheless. With a Broker it doesn't wait until they are;
+// in a room that keeps history the close has its place among the messages, and a node that gets these late closes those who are members then.
 func (r Room) Close(code int, reason string) error {
 	if err := r.check(); err != nil {
 		return err

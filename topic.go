@@ -302,28 +302,33 @@ func (t *topic) giveLocked(d delivery) {
 	if t.recent.add(d); t.keep.Messages > 0 && len(t.recent.all) > t.keep.Messages {
 		t.recent.drop()
 	}
-	h := t.l.h
+	have := t.aheadLocked(d.at.Offset)
 	switch {
 	case d.lost:
-		t.tellLostLocked()
+		t.tellLostLocked(have)
 	case d.p != nil && d.p.kind == packetClose:
-		t.l.closeLocked(t.key, d.p)
+		t.tellLocked("", have) // so that who comes back with its position isn't closed again
+		t.l.closeLocked(t.key, d.p, have)
 	case d.p != nil:
 		except := t.exceptLocked(d)
-		h.publishLocked(t.key, d.frames, append(slices.Clip(except), t.aheadLocked(d.at.Offset)...))
+		t.l.h.publishLocked(t.key, d.frames, append(slices.Clip(except), have...))
 		t.l.skippedLocked(t, except)
 	}
 }
 
 // tellLostLocked tells members that they have missed something. mu is held.
-func (t *topic) tellLostLocked() {
-	l := t.l
-	l.notRecovered.Add(1)
+func (t *topic) tellLostLocked(except []*Socket) {
+	t.l.notRecovered.Add(1)
+	t.tellLocked("false", except)
+}
+
+// tellLocked tells members where they are in the room. mu is held.
+func (t *topic) tellLocked(recovered string, except []*Socket) {
 	pos := ""
 	if t.keep.keeps() {
 		pos = t.pos.String()
 	}
-	l.h.publishLocked(t.key, frames{plain: roomFrame(t.key.name, pos, "false"), control: true}, nil)
+	t.l.h.publishLocked(t.key, frames{plain: roomFrame(t.key.name, pos, recovered), control: true}, except)
 }
 
 // missed is told by the broker that it may have missed messages.
@@ -339,7 +344,7 @@ func (t *topic) missed() {
 		t.findLocked()
 	case t.key.kind == kindRoom:
 		t.l.gaps.Add(1)
-		t.tellLostLocked()
+		t.tellLostLocked(nil)
 	case t.key.kind == kindEveryone:
 		t.l.gaps.Add(1)
 		t.l.heardAgainLocked()

@@ -34,7 +34,8 @@ type Broker struct {
 const (
 	sweepEvery = 30 * time.Second
 	outlives   = 5 * time.Minute // a history its last subscriber, where it has no age
-	overhead   = 256             // bytes of a topic, about, and an eighth of it of a message
+	overhead   = 512             // bytes of a topic, about
+	perMessage = 96              // bytes of a message beside itself, about
 )
 
 // topic is what is published to and subscribed under one name.
@@ -175,7 +176,7 @@ func (t *topic) drop(n int) {
 	t.b.bytes.Add(int64(-bytes))
 }
 
-func size(msg []byte) int { return len(msg) + overhead/8 }
+func size(msg []byte) int { return len(msg) + perMessage }
 
 // keep begins a history if there is none. mu is held.
 func (t *topic) keep() *history {
