@@ -51,7 +51,8 @@ type HistoryBroker interface {
 	// Since returns the messages after pos, in order, the last of which has the position newest, so that there are as many as
 	// lie between the offsets. If not all of them can be had, or pos is unknown, malformed or after the newest, ok is false and
 	// there are none; newest is told nevertheless. An empty pos asks for the newest position alone: ok is true. What a
-	// subscription that exists doesn't deliver any more is among them. Asking prolongs the life of the history.
+	// subscription that exists doesn't deliver any more is among them. Asking prolongs the life of the history, and that of the epoch by
+	// 5 minutes at least, also where no message is that young: the hub asks more often for rooms that have members.
 	Since(ctx context.Context, topic, pos string) (msgs [][]byte, newest string, ok bool, err error)
 }
 
@@ -90,9 +91,12 @@ type link struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines
 
+	giving sync.Mutex // held while members are given what they have missed of a room; taken before the hub's mu
+
 	seq     atomic.Uint64 // of the newest packet
 	down    atomic.Bool   // the last thing that the broker was asked for failed
 	slow    atomic.Bool   // ... by not answering in time
+	unasked atomic.Int64  // since when histories couldn't be asked, as failing
 	failing atomic.Int64  // since when it has failed all the time, in nanoseconds of an instant; 0: it hasn't
 
 	failures, gaps, recovered, notRecovered atomic.Uint64
@@ -214,19 +218,19 @@ func (n *nodeHistory) Subscribe(ctx context.Context, topic string, deliver func(
 			_ = n.log.PublishKeep(context.Background(), topic, msg, keep.Messages, keep.Age) // memory doesn't fail
 		}
 	})
-	if err != nil {
-		end()
-		return nil, err
-	}
-	return func() {
-		off()
+	over := func() {
 		end()
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.last[topic] == own {
 			delete(n.last, topic)
 		}
-	}, nil
+	}
+	if err != nil {
+		over()
+		return nil, err
+	}
+	return func() { off(); over() }, nil
 }
 
 func (n *nodeHistory) isLast(topic string, own *int) bool {
@@ -252,6 +256,8 @@ func (l *link) outcome(what string, err error) error {
 		if l.down.Load() && l.down.Swap(false) {
 			l.h.log().Info("wsctl: the broker is back")
 			l.h.mu.Lock()
+			l.chored = time.Time{} // there may be something to try again
+			l.tickLocked()
 			if l.cluster.all != nil && began != 0 && since(time.Now())-began >= beatEvery { // else no beat of others was missed
 				l.heardAgainLocked()
 			}
@@ -276,6 +282,12 @@ func (l *link) outcome(what string, err error) error {
 func (l *link) away() bool {
 	began := l.failing.Load()
 	return began != 0 && since(time.Now())-instant(began) > 2*brokerTimeout
+}
+
+// patient tells whether a history that couldn't be asked may soon be.
+func (l *link) patient() bool {
+	began := l.unasked.Load()
+	return began == 0 || since(time.Now())-instant(began) < brokerTimeout
 }
 
 // stranger notes a message that isn't of a hub of this version. The log has one a minute.
@@ -304,9 +316,13 @@ func (l *link) publish(topic string, p *packet) error {
 
 // publishBefore is publish before ctx ends.
 func (l *link) publishBefore(ctx context.Context, topic string, p *packet) error {
-	ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
+	limited, cancel := context.WithTimeout(ctx, brokerTimeout)
 	defer cancel()
-	if err := l.outcome("publishing", l.broker.Publish(ctx, topic, p.encode())); err != nil {
+	err := l.broker.Publish(limited, topic, p.encode())
+	if err != nil && ctx.Err() != nil { // not for any fault of the broker's
+		return ctx.Err()
+	}
+	if err = l.outcome("publishing", err); err != nil {
 		return unavailable{err, notSent}
 	}
 	return nil

@@ -44,7 +44,16 @@ func (l *link) find() {
 		if t.state != topicOpen {
 			continue
 		}
-		err := t.catchUpLocked()
+		given, err := t.catchUpLocked()
+		if given > 0 { // members of many rooms get what they have missed of one after the other, so that their queues have room
+			members := h.membersLocked(t.key)
+			h.mu.Unlock()
+			h.waitWritten(l.ctx, members)
+			h.mu.Lock()
+		}
+		if given >= 0 {
+			l.giving.Unlock()
+		}
 		if err == nil {
 			pause = 100 * time.Millisecond
 			continue
@@ -63,9 +72,19 @@ func (l *link) find() {
 	l.finders--
 }
 
-// catchUpLocked gives members what they have missed, or tells them that it can't be had. The topic is holding. mu is held, but not
-// while it asks.
-func (t *topic) catchUpLocked() error {
+// waitWritten waits until the queues of sockets have room again, but not for ever: some are slow.
+func (h *Hub) waitWritten(ctx context.Context, sockets []*Socket) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = h.waitQuiet(ctx)
+	for _, s := range sockets {
+		s.out.waitHalf(ctx)
+	}
+}
+
+// catchUpLocked gives members what they have missed, so many bytes, or tells them that it can't be had. The topic is holding. mu is held,
+// but not while it asks; afterwards so is giving, unless given is negative.
+func (t *topic) catchUpLocked() (given int, err error) {
 	l, h := t.l, t.l.h
 	pos := t.pos
 	t.asked, t.overflow = len(t.held), false
@@ -74,27 +93,30 @@ func (t *topic) catchUpLocked() error {
 	msgs, newest, ok, err := l.since(ctx, t, pos)
 	cancel()
 	missed := t.deliveries(pos, msgs)
-	size := 0
 	for _, d := range missed {
-		size += len(d.frames.plain)
+		given += len(d.frames.plain)
 	}
+	if err != nil {
+		h.mu.Lock()
+		return -1, err
+	}
+	l.giving.Lock()
 	h.mu.Lock()
-	if err != nil || t.state != topicOpen {
-		return err
+	if t.state != topicOpen {
+		return 0, nil
 	}
-	ok = ok && size <= h.buffer/2 // else all members would be closed as slow
-	if ok {
+	if ok && given <= h.buffer/2 { // else all members would be closed as slow
 		for _, d := range missed {
 			t.giveLocked(d)
 		}
 	} else {
-		t.pos, t.ahead = newest, nil
+		t.pos, t.ahead, given = newest, nil, 0
 		t.recent.restart(newest)
 		t.tellLostLocked(nil)
 	}
 	t.checked = time.Now()
 	t.goOnLocked()
-	return nil
+	return given, nil
 }
 
 // since asks for what came after pos. Messages that aren't as many as the positions say are none.
@@ -106,8 +128,10 @@ func (l *link) since(ctx context.Context, t *topic, pos position.Position) (msgs
 		}
 	}
 	if err := l.outcome(fmt.Sprintf("asking for the history of %q", t.name), err); err != nil {
+		l.unasked.CompareAndSwap(0, int64(since(time.Now())))
 		return nil, newest, false, err
 	}
+	l.unasked.Store(0)
 	ok = ok && newest.Epoch == pos.Epoch && newest.Offset == pos.Offset+uint64(len(msgs))
 	return msgs, newest, ok, nil
 }

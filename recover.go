@@ -252,7 +252,7 @@ func (t *topic) find(from position.Position, limit int) (denied bool) {
 		}
 		h.mu.Unlock()
 		missed, newest, ok, err := t.ask(ctx, from, limit)
-		for err != nil && ctx.Err() == nil && !l.away() { // it may be back in a moment
+		for err != nil && ctx.Err() == nil && l.patient() { // it may be back in a moment
 			select {
 			case <-time.After(askPause):
 			case <-ctx.Done():
@@ -345,18 +345,22 @@ func (t *topic) leftLocked(s *Socket) (flush bool, err error) {
 	if s.session == nil || !t.keep.keeps() {
 		return false, nil
 	}
-	return t.l.h.pushOwnLocked(s, roomFrame(t.key.name, "", ""))
+	return t.l.h.pushOwnLocked(s, func() []byte { return roomFrame(t.key.name, "", "") })
 }
 
-// pushOwnLocked puts a message of its own into s's queue. mu is held, but not while what is queued must be written first.
-func (h *Hub) pushOwnLocked(s *Socket, frame []byte) (flush bool, err error) {
+// pushOwnLocked puts a message of its own into s's queue. mu is held, but not while what is queued must be written first: what was sent
+// meanwhile comes before it, and frame is called again.
+func (h *Hub) pushOwnLocked(s *Socket, frame func() []byte) (flush bool, err error) {
 	for {
-		if flush, err = s.out.pushOwn(frame, 1); err != errFlushFirst {
+		if flush, err = s.out.pushOwn(frame(), 1); err != errFlushFirst {
 			return flush, err
 		}
 		h.mu.Unlock()
 		s.out.flush()
 		h.mu.Lock()
+		if flush, err = h.catchUpLocked(s); err != nil {
+			return flush, err
+		}
 	}
 }
 
@@ -409,7 +413,7 @@ func (l *link) tellPositions(now time.Time) {
 			if i := m.s.rooms.find(r); i >= 0 && m.s.rooms.list[i].stale {
 				m.s.rooms.list[i].stale = false
 				var more bool
-				more, err = h.pushOwnLocked(m.s, roomFrame(m.key.name, r.topic.pos.String(), ""))
+				more, err = h.pushOwnLocked(m.s, func() []byte { return roomFrame(m.key.name, r.topic.pos.String(), "") })
 				flush = flush || more
 			}
 		}

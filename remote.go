@@ -18,7 +18,9 @@ func (l *link) send(key roomKey, body []byte, f frames, except []*Socket) error 
 	err := l.publish(l.topicName(key), p)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err == nil || l.own[p.seq] == ownDelivered {
+	if err == nil && l.deafLocked(key) {
+		// What has been published won't come back to this node's members.
+	} else if err == nil || l.own[p.seq] == ownDelivered {
 		delete(l.own, p.seq)
 		return nil
 	}
@@ -30,6 +32,12 @@ func (l *link) send(key roomKey, body []byte, f frames, except []*Socket) error 
 	h.makeRoomLocked()
 	h.publishLocked(key, f, except)
 	return err
+}
+
+// deafLocked tells whether a room has members here, and its topic isn't subscribed: the broker was away when they came. mu is held.
+func (l *link) deafLocked(key roomKey) bool {
+	r := l.h.rooms[key]
+	return r != nil && r.topic != nil && r.topic.state != topicOpen
 }
 
 // sendKept publishes a message to a room that keeps history.
@@ -48,6 +56,12 @@ func (l *link) sendClose(r Room, code int, reason string, keep Retention) (err e
 		err = l.publishKept(l.topicName(r.key), p, keep)
 	case r.key.kind != kindSocket:
 		err = l.publish(l.topicName(r.key), p)
+		l.h.mu.Lock()
+		deaf := l.deafLocked(r.key)
+		l.h.mu.Unlock()
+		if deaf {
+			r.closeHere(code, reason)
+		}
 	case s != nil && !r.excepts(s.id):
 		_ = s.Close(code, reason) // ErrClosed: somebody else was faster
 	case s == nil && nodeOf(r.key.name) != "" && nodeOf(r.key.name) != l.node:

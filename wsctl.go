@@ -121,7 +121,6 @@ func New(controller any, opts *Options) *Handler {
 	}
 	h.types = sync.OnceValues(h.makeTypes)
 	h.corks.hub = h.hub
-	h.hub.addHandler(&o)
 	h.sweeper.every = sweepEvery(&o)
 	for i, c := range append([]any{controller}, o.Controllers...) {
 		if err := h.tables.declare(c); err != nil {
@@ -144,6 +143,7 @@ func New(controller any, opts *Options) *Handler {
 			}
 		}
 	}
+	h.hub.addHandler(&h.opts)
 	return h
 }
 
@@ -332,6 +332,15 @@ func (h *Handler) left() {
 // Call it and wait: http.Server.Shutdown neither closes sockets nor waits for functions given to RegisterOnShutdown. A method
 // or hook must not call it, since it waits for them.
 func (h *Handler) Shutdown(ctx context.Context) error {
+	err := h.endAll(ctx)
+	if left := h.leaveHub(ctx); err == nil {
+		err = left
+	}
+	return err
+}
+
+// endAll ends all sockets, and waits until nothing of them is left.
+func (h *Handler) endAll(ctx context.Context) error {
 	h.mu.Lock()
 	if !h.stopping {
 		h.stopping = true
@@ -359,7 +368,6 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 				s.end(errShutdown, false)
 				s.hangUp()
 			}
-			_ = h.leaveHub(ctx)
 			return ctx.Err()
 		}
 	}
@@ -367,11 +375,9 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		return err
 	}
 	if h.ownHub { // else others may keep it busy for ever
-		if err := h.hub.waitQuiet(ctx); err != nil {
-			return err
-		}
+		return h.hub.waitQuiet(ctx)
 	}
-	return h.leaveHub(ctx)
+	return nil
 }
 
 // leaveHub ends the hub's tie to its broker, if h is the last of its handlers.

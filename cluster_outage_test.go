@@ -1,0 +1,165 @@
+package wsctl_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/wsctltest"
+)
+
+// After an outage, until its topic is subscribed (up to some seconds), a user on this very node doesn't get what is sent, and
+// isn't closed, from this node, though no error says so.
+func TestLocalUserDeaf(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
+		_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+		b1.Cut()
+		c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
+		b1.Reconnect()
+		if err := n1.hub.User("cy").Send("said", "hi"); err != nil {
+			t.Fatal(err)
+		}
+		expectSaid(c, t, "hi")
+		time.Sleep(10 * time.Second)
+		c.Quiet()
+	})
+}
+
+func TestLocalUserNotClosed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
+		_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+		b1.Cut()
+		c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
+		b1.Reconnect()
+		if err := n1.hub.User("cy").Close(4003, "banned"); err != nil {
+			t.Fatal(err)
+		}
+		if ce := c.Closed(); ce.Code != 4003 {
+			t.Error(ce)
+		}
+	})
+}
+
+// Members of several rooms are closed as slow when the gaps of all are filled at once.
+func TestGapsTooBig(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{SendBuffer: 64 << 10})
+		var all []*wsctltest.Client
+		for range 5 {
+			c := wsctltest.Dial(t, n2.handler, nil)
+			for i := range 8 {
+				joined(c, t, fmt.Sprint("k", i))
+			}
+			all = append(all, c)
+		}
+		b2.Cut()
+		for i := range 8 {
+			say(t, n1.hub.Room(fmt.Sprint("k", i)), strings.Repeat("x", 30_000))
+		}
+		b2.Reconnect()
+		time.Sleep(time.Second)
+		if n := n2.handler.Stats().Closed[wsctl.CloseSlow]; n > 0 {
+			t.Errorf("%d of %d members were closed as slow", n, len(all))
+		}
+	})
+}
+
+// Where Since alone fails for good, each join of a client that comes back takes 5 s, and its methods wait.
+func TestSinceAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
+		c := wsctltest.Dial(t, n1.handler, nil)
+		keeper := wsctltest.Dial(t, n1.handler, nil)
+		rooms := []string{"k1", "k2", "k3", "k4"}
+		for _, r := range rooms {
+			joined(keeper, t, r)
+			joined(c, t, r)
+		}
+		c.Cut()
+		for _, r := range rooms {
+			say(t, n1.hub.Room(r), "1")
+		}
+		b1.Calls(func(_ context.Context, method, _ string, call func() error) error {
+			if method == "Since" {
+				return errors.New("no permission")
+			}
+			return call()
+		})
+		time.Sleep(time.Minute)
+		c.Reconnect()
+		start := time.Now()
+		for _, r := range rooms {
+			joined(c, t, r)
+		}
+		if d := time.Since(start); d > 6*time.Second {
+			t.Errorf("%d joins took %v", len(rooms), d)
+		}
+	})
+}
+
+// A New that panics is counted: its hub never ends.
+func TestNewPanicsUncounted(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := &countedBroker{Broker: wsctltest.NewBroker()}
+		hub := &wsctl.Hub{Broker: b}
+		func() {
+			defer func() { _ = recover() }()
+			wsctl.New(doorman{}, &wsctl.Options{Hub: hub, Origins: []string{"["}, SendBuffer: -1})
+			t.Error("New didn't panic")
+		}()
+		h, _ := newHandler(t, doorman{}, &wsctl.Options{Hub: hub, Resume: -1})
+		_ = wsctltest.Dial(t, h, nil)
+		_ = h.Shutdown(t.Context())
+		if n := b.open.Load(); n > 0 {
+			t.Errorf("%d subscriptions are left", n)
+		}
+	})
+}
+
+// Who asks with a short ctx, or gives up, makes the broker "down" and slow: the next newcomer's topic isn't subscribed.
+func TestImpatientMembers(t *testing.T) {
+	for name, with := range map[string]func(ctx context.Context) (context.Context, context.CancelFunc){
+		"timeout": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 20*time.Millisecond)
+		},
+		"canceled": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(20*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
+				_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+				_ = wsctltest.Dial(t, n2.handler, &wsctltest.Options{Token: "bob"})
+				time.Sleep(5500 * time.Millisecond)
+				b1.Calls(func(ctx context.Context, method, _ string, call func() error) error {
+					if method == "Publish" {
+						if err := pause(ctx, 50*time.Millisecond); err != nil {
+							return err
+						}
+					}
+					return call()
+				})
+				ctx, cancel := with(t.Context())
+				defer cancel()
+				if _, err := n1.hub.Everyone().Members(ctx); err == nil {
+					t.Fatal("no error")
+				}
+				if n1.handler.Stats().BrokerDown {
+					t.Error("Stats.BrokerDown")
+				}
+				c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
+				say(t, n2.hub.User("cy"), "1")
+				expectSaid(c, t, "1")
+			})
+		})
+	}
+}
