@@ -15,6 +15,11 @@ func (b *bench) build(ctx context.Context, stacks []stack) error {
 	if err := goBuild(ctx, filepath.Join(b.programs, "load"), "", "./load"); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(stacks, func(s stack) bool { return s.broker != "" }) {
+		if err := goBuild(ctx, b.brokerProgram(), "", "./servers/broker"); err != nil {
+			return err
+		}
+	}
 	var built []string
 	for _, s := range stacks {
 		program := b.program(s)
@@ -39,24 +44,57 @@ func goBuild(ctx context.Context, program, tags, folder string) error {
 // versions says which version of its library each of the stacks has.
 func (b *bench) versions(stacks []stack) (string, error) {
 	var all []string
+	add := func(version string) {
+		if !slices.Contains(all, version) {
+			all = append(all, version)
+		}
+	}
 	for _, s := range stacks {
 		info, err := buildinfo.ReadFile(b.program(s))
 		if err != nil {
 			return "", err
 		}
-		if s.module == "" {
-			if s.program == "wsctl" && !slices.ContainsFunc(all, func(v string) bool { return strings.HasPrefix(v, "wsctl") }) {
-				all = append(all, "wsctl "+revision(info))
-			}
+		if strings.HasPrefix(s.program, "wsctl") {
+			add("wsctl " + revision(info))
+		}
+		add(version(info, s.module))
+		if s.broker == "" {
 			continue
 		}
-		for _, m := range info.Deps {
-			if m.Path == s.module {
-				all = append(all, s.module+" "+m.Version)
-			}
+		if info, err = buildinfo.ReadFile(b.brokerProgram()); err != nil {
+			return "", err
+		}
+		if s.broker == "redis" {
+			add(redisVersion())
+		} else {
+			add(version(info, "github.com/nats-io/nats-server/v2"))
 		}
 	}
-	return strings.Join(all, ", "), nil
+	return strings.Join(slices.DeleteFunc(all, func(v string) bool { return v == "" }), ", "), nil
+}
+
+// version is that of a module in a program; empty if it has none.
+func version(info *buildinfo.BuildInfo, module string) string {
+	for _, m := range info.Deps {
+		if m.Path == module {
+			return module + " " + m.Version
+		}
+	}
+	return ""
+}
+
+// redisVersion is what the installed redis-server says of itself; empty if there is none, as its stacks will tell.
+func redisVersion() string {
+	out, err := exec.Command("redis-server", "--version").Output()
+	if err != nil {
+		return ""
+	}
+	for field := range strings.FieldsSeq(string(out)) {
+		if v, ok := strings.CutPrefix(field, "v="); ok {
+			return "redis-server " + v
+		}
+	}
+	return ""
 }
 
 // revision is the commit that a program was built from.

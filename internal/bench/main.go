@@ -20,9 +20,10 @@ func main() {
 	flag.DurationVar(&p.settle, "settle", 0, "from the last idle connection to the measurement of memory (default 30s, or 5s with -grow, which is about memory after a collection)")
 	work := flag.String("work", "", "regexp of the works; all by default")
 	stack := flag.String("stack", "", "regexp of the stacks; all by default")
-	flag.StringVar(&p.raw, "raw", "", "`file` to which each measurement is appended, as a line of JSON (default bench.jsonl, or growth.jsonl with -grow)")
+	flag.StringVar(&p.raw, "raw", "", "`file` to which each measurement is appended, as a line of JSON (default bench.jsonl, growth.jsonl with -grow, or cluster.jsonl with -cluster)")
 	flag.StringVar(&p.profiles, "profile", "", "`folder` for a CPU profile of each server, in the last round")
 	flag.BoolVar(&p.grow, "grow", false, "measure instead how the costs of wsctl grow with the connections and the rooms, and draw it")
+	flag.BoolVar(&p.cluster, "cluster", false, "measure instead what rooms cost on several nodes with a broker between them")
 	flag.StringVar(&p.picture, "picture", "growth.png", "`file` of what -grow or -plot draws")
 	plot := flag.String("plot", "", "draw what an earlier run with -grow has written to this `file`, and measure nothing")
 	list := flag.Bool("list", false, "list works and stacks and how long they take, and measure nothing")
@@ -51,7 +52,12 @@ func main() {
 // choose fills in the works and stacks whose names match.
 func (p *plan) choose(work, stack string) error {
 	works, stacks, raw, settle := works, stacks, "bench.jsonl", 30*time.Second
-	if p.grow {
+	switch {
+	case p.grow && p.cluster:
+		return errors.New("-grow and -cluster exclude each other")
+	case p.cluster:
+		works, stacks, raw = clusterWorks, clusterStacks, "cluster.jsonl"
+	case p.grow:
 		works, stacks, raw, settle = growthWorks(), growthStacks(), "growth.jsonl", 5*time.Second
 	}
 	p.raw, p.settle = cmp.Or(p.raw, raw), cmp.Or(p.settle, settle)

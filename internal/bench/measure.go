@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/wsctl/wsctl/internal/bench/figures"
@@ -26,8 +25,13 @@ type sample struct {
 	Error  string    `json:"error,omitempty"`
 
 	Result figures.Result `json:"result"`
-	Before kit.Stats      `json:"before"` // the server's
+	Before kit.Stats      `json:"before"` // the server's, or that of all nodes
 	After  kit.Stats      `json:"after"`
+
+	NodesCPU  []float64 `json:"nodes_cpu_us,omitempty"` // of each of several nodes, for a unit
+	BrokerCPU float64   `json:"broker_cpu_us,omitempty"`
+	RoomBytes float64   `json:"room_bytes,omitempty"`        // of a room that was joined, in the nodes
+	KeptBytes float64   `json:"broker_room_bytes,omitempty"` // ... in the broker
 }
 
 // bench measures.
@@ -43,24 +47,17 @@ type bench struct {
 func (b *bench) measure(ctx context.Context, w work, s stack, profile string) (samples []sample, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // kills what still runs
-	server, err := start(ctx, b.program(s), s.serverArgs(w)...)
+	site, err := b.raise(ctx, w, s)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = server.close(err) }()
-	line, err := server.read(patience)
+	defer func() { err = site.close(err) }()
+	unused, err := site.ask(kit.CommandStats) // without connections
 	if err != nil {
 		return nil, err
 	}
-	address, ok := strings.CutPrefix(line, kit.ListeningPrefix)
-	if !ok {
-		return nil, fmt.Errorf("%s begins with %q", server.name, line)
-	}
-	var unused kit.Stats // without connections
-	if err := server.ask(kit.CommandStats, patience, &unused); err != nil {
-		return nil, err
-	}
-	args := append([]string{"-addr", address, "-stack", s.dialect, "-work"}, w.args...)
+	args := append([]string{"-stack", s.dialect, "-work"}, w.args...)
+	args = append(args, site.clients(w)...)
 	if w.timed {
 		args = append(args, "-time", w.duration(b.duration).String())
 	}
@@ -75,22 +72,22 @@ func (b *bench) measure(ctx context.Context, w work, s stack, profile string) (s
 		return nil, fmt.Errorf("%s begins with %q", load.name, line)
 	}
 	if w.figure == figureMemory {
-		return b.measureIdle(ctx, w, server, load, unused)
+		return b.measureIdle(ctx, w, site, load, unused.sum())
 	}
 	if profile != "" {
-		if err := server.ask(kit.CommandProfile+" "+profile, patience, &struct{}{}); err != nil {
+		if err := site.order(kit.CommandProfile, profile); err != nil {
 			return nil, err
 		}
 	}
 	for _, part := range w.parts {
-		one, err := b.measurePart(w, part, server, load)
+		one, err := b.measurePart(w, part, site, load)
 		if err != nil {
 			return nil, err
 		}
 		samples = append(samples, one)
 	}
 	if profile != "" {
-		if err := server.ask(kit.CommandEndProfile, patience, &struct{}{}); err != nil {
+		if err := site.order(kit.CommandEndProfile, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -98,19 +95,25 @@ func (b *bench) measure(ctx context.Context, w work, s stack, profile string) (s
 }
 
 // measurePart has the load program do the next part of its work.
-func (b *bench) measurePart(w work, part string, server, load *process) (sample, error) {
+func (b *bench) measurePart(w work, part string, site *site, load *process) (sample, error) {
 	one := sample{Work: w.name + part}
-	before, err := readUsage(load)
+	command := kit.CommandStats
+	if w.rooms > 0 {
+		command = kit.CommandGC // their memory is of interest
+	}
+	first, err := site.ask(command)
 	if err != nil {
 		return one, err
 	}
-	if err := server.ask(kit.CommandStats, patience, &one.Before); err != nil {
+	before, err := readUsage(load)
+	if err != nil {
 		return one, err
 	}
 	if err := load.ask("go", w.duration(b.duration)+patience, &one.Result); err != nil {
 		return one, err
 	}
-	if err := server.ask(kit.CommandStats, patience, &one.After); err != nil {
+	last, err := site.ask(kit.CommandStats)
+	if err != nil {
 		return one, err
 	}
 	after, err := readUsage(load)
@@ -120,30 +123,58 @@ func (b *bench) measurePart(w work, part string, server, load *process) (sample,
 	if one.Result.Units == 0 {
 		return one, errors.New("nothing was done")
 	}
-	used := time.Duration(one.After.CPU - one.Before.CPU)
-	one.Others, one.Steal = noise(before, after, used, b.cpus)
-	one.CPU = float64(used) / float64(time.Microsecond) / float64(one.Result.Units)
+	one.account(first, last)
+	spent := time.Duration(one.After.CPU - one.Before.CPU + last.broker.CPU - first.broker.CPU)
+	one.Others, one.Steal = noise(before, after, spent, b.cpus)
 	one.Figure = one.CPU
 	if w.figure == figureP99 {
 		one.Figure = one.Result.P99
 	}
+	if w.rooms > 0 {
+		return one, one.weigh(site, first, w.rooms)
+	}
 	return one, nil
 }
 
+// account notes what the processes of a site have used from first to last.
+func (s *sample) account(first, last consumption) {
+	each := func(before, after kit.Stats) float64 {
+		return float64(after.CPU-before.CPU) / float64(time.Microsecond) / float64(s.Result.Units)
+	}
+	s.Before, s.After = first.sum(), last.sum()
+	s.CPU, s.BrokerCPU = each(s.Before, s.After), each(first.broker, last.broker)
+	if len(first.nodes) > 1 {
+		for i := range first.nodes {
+			s.NodesCPU = append(s.NodesCPU, each(first.nodes[i], last.nodes[i]))
+		}
+	}
+}
+
+// weigh notes what each of so many rooms takes, which weren't there first.
+func (s *sample) weigh(site *site, first consumption, rooms int) error {
+	last, err := site.ask(kit.CommandGC)
+	s.RoomBytes = float64(last.sum().RSS-first.sum().RSS) / float64(rooms)
+	s.KeptBytes = float64(last.broker.RSS-first.broker.RSS) / float64(rooms)
+	return err
+}
+
 // measureIdle measures the memory of connections that do nothing: as it is a while after the last one, and after a collection.
-func (b *bench) measureIdle(ctx context.Context, w work, server, load *process, unused kit.Stats) ([]sample, error) {
+func (b *bench) measureIdle(ctx context.Context, w work, site *site, load *process, unused kit.Stats) ([]sample, error) {
 	select {
 	case <-time.After(b.settle):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	idle, collected := sample{Work: w.name, Before: unused}, sample{Work: w.name + afterGC, Before: unused}
-	if err := server.ask(kit.CommandStats, patience, &idle.After); err != nil {
+	used, err := site.ask(kit.CommandStats)
+	if err != nil {
 		return nil, err
 	}
-	if err := server.ask(kit.CommandGC, patience, &collected.After); err != nil {
+	idle.After = used.sum()
+	if used, err = site.ask(kit.CommandGC); err != nil {
 		return nil, err
 	}
+	collected.After = used.sum()
 	if err := load.ask("go", patience, &idle.Result); err != nil {
 		return nil, err
 	}
@@ -156,6 +187,9 @@ func (b *bench) measureIdle(ctx context.Context, w work, server, load *process, 
 	}
 	return []sample{idle, collected}, nil
 }
+
+// brokerProgram is the path of what is between nodes.
+func (b *bench) brokerProgram() string { return filepath.Join(b.programs, "broker") }
 
 // program is the path of s's server.
 func (b *bench) program(s stack) string {

@@ -28,6 +28,7 @@ type plan struct {
 	raw      string
 	profiles string
 	grow     bool
+	cluster  bool
 	picture  string
 }
 
@@ -119,13 +120,16 @@ func (p plan) run(ctx context.Context) error {
 
 // report writes the tables, and draws the picture if it is about growth.
 func (p plan) report(samples []sample) error {
-	rows := inOrder(summarize(samples))
-	if p.grow {
+	rows := inOrder(summarize(samples), p.stacks)
+	switch {
+	case p.cluster:
+		writeCluster(os.Stdout, rows, p.works)
+	case p.grow:
 		writeGrowth(os.Stdout, rows)
 		if err := drawGrowth(p.picture, rows); err != nil {
 			return err
 		}
-	} else {
+	default:
 		writeTables(os.Stdout, rows, p.works)
 		writeGoals(os.Stdout, rows)
 	}
@@ -204,7 +208,7 @@ func shuffled(stacks []stack, round int) []stack {
 }
 
 // inOrder sorts the rows of each work by the order of the stacks.
-func inOrder(rows []row) []row {
+func inOrder(rows []row, stacks []stack) []row {
 	place := func(r row) int { return slices.IndexFunc(stacks, func(s stack) bool { return s.name == r.stack }) }
 	slices.SortStableFunc(rows, func(a, b row) int { return place(a) - place(b) })
 	return rows

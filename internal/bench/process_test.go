@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	case "broken":
 		fmt.Fprintln(os.Stderr, "no more")
 		os.Exit(1)
+	case "listening":
+		fmt.Println(kit.ListeningPrefix + "nats://127.0.0.1:4222 17")
 	case "chatty":
 		fmt.Println("one")
 		fmt.Println("two")

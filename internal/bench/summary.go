@@ -12,9 +12,13 @@ type row struct {
 	rate        float64 // units a second; 0: it isn't about time
 	p50, p99    float64
 	ratio       float64 // of the figure to that of the work's reference; 0: it has none
-	saturated   bool    // the load program was, in some round
-	noisy       int     // rounds in which others used the machine
-	rounds      int     // that succeeded
+	perMessage  float64 // CPU of the nodes, where units are its deliveries
+	broker      float64 // its CPU for a message, or for a unit of another kind
+	roomBytes   float64
+	keptBytes   float64
+	saturated   bool // the load program was, in some round
+	noisy       int  // rounds in which others used the machine
+	rounds      int  // that succeeded
 	errors      []string
 }
 
@@ -42,7 +46,7 @@ func summarize(samples []sample) []row {
 
 func summarizeOne(work, stack string, samples []sample) row {
 	r := row{work: work, stack: stack}
-	var figures, rates, p50s, p99s, ratios []float64
+	var figures, rates, p50s, p99s, ratios, messages, brokers, rooms, kept []float64
 	for _, s := range samples {
 		if s.Error != "" {
 			r.errors = append(r.errors, s.Error)
@@ -56,6 +60,14 @@ func summarizeOne(work, stack string, samples []sample) row {
 			rates = append(rates, float64(s.Result.Units)/s.Result.Seconds)
 		}
 		r.saturated = r.saturated || s.Result.Saturated
+		each := 1.0 // units of a message
+		if n := s.Result.Messages; n > 0 {
+			each = float64(s.Result.Units) / float64(n)
+			messages = append(messages, s.CPU*each)
+		}
+		brokers = append(brokers, s.BrokerCPU*each)
+		rooms = append(rooms, s.RoomBytes)
+		kept = append(kept, s.KeptBytes)
 		if s.Ratio > 0 {
 			ratios = append(ratios, s.Ratio)
 		}
@@ -67,6 +79,7 @@ func summarizeOne(work, stack string, samples []sample) row {
 		r.least, r.most = slices.Min(figures), slices.Max(figures)
 	}
 	r.figure, r.rate, r.p50, r.p99, r.ratio = median(figures), median(rates), median(p50s), median(p99s), median(ratios)
+	r.perMessage, r.broker, r.roomBytes, r.keptBytes = median(messages), median(brokers), median(rooms), median(kept)
 	return r
 }
 

@@ -30,6 +30,8 @@ func TestMedian(t *testing.T) {
 
 func TestSummarize(t *testing.T) {
 	samples := []sample{
+		{Work: "fanout", Stack: "c", Figure: 2, CPU: 2, BrokerCPU: 0.5, Result: figures.Result{Units: 100, Messages: 10, Seconds: 1}},
+		{Work: "join", Stack: "c", Figure: 2, CPU: 2, BrokerCPU: 0.5, RoomBytes: 7, KeptBytes: 8, Result: figures.Result{Units: 100, Seconds: 1}},
 		{Work: "echo", Stack: "a", Figure: 4, Result: figures.Result{Units: 100, Seconds: 2, P50: 10, P99: 30}},
 		{Work: "echo", Stack: "b", Error: "it has ended"},
 		{Work: "echo", Stack: "a", Figure: 1, Ratio: 5, Result: figures.Result{Units: 300, Seconds: 2, P50: 20, P99: 20}},
@@ -37,6 +39,8 @@ func TestSummarize(t *testing.T) {
 		{Work: "echo", Stack: "a", Figure: 3, Result: figures.Result{Units: 200, Seconds: 2, P50: 30, P99: 10}},
 	}
 	want := []row{
+		{work: "fanout", stack: "c", figure: 2, least: 2, most: 2, rate: 100, perMessage: 20, broker: 5, rounds: 1},
+		{work: "join", stack: "c", figure: 2, least: 2, most: 2, rate: 100, broker: 0.5, roomBytes: 7, keptBytes: 8, rounds: 1},
 		{work: "echo", stack: "a", figure: 3, least: 1, most: 4, rate: 100, p50: 20, p99: 20, ratio: 5, rounds: 3},
 		{work: "echo", stack: "b", errors: []string{"it has ended"}},
 		{work: "idle", stack: "a", figure: 7, least: 7, most: 7, rounds: 1},

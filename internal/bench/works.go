@@ -14,6 +14,8 @@ const (
 	classConns           // many connections, or short ones
 	classStalled         // receivers that don't read
 	classDeflate         // permessage-deflate
+	classCluster         // being one of several nodes, or what is compared with it
+	classHistory         // rooms that keep what was sent
 
 	classAll = classEcho | classBroadcast | classConns | classStalled | classDeflate
 )
@@ -26,6 +28,7 @@ type stack struct {
 	args    []string // for the program
 	dialect string   // of the load program
 	does    class
+	broker  string // mode of the program broker, which is between the nodes; empty: there is one node
 	module  string // whose version is told; empty: none
 }
 
@@ -66,6 +69,12 @@ type work struct {
 	parts  []string // what is measured of it, as ends of its name
 	conns  int      // that are opened
 	rounds int      // that are enough; 0: as many as the others have
+	rooms  int      // that are joined, whose memory is told; 0: that isn't
+	times  int      // of the duration of others that it takes; 0: 1, or 4 for latencies
+
+	about    string // what it is; empty: its name says it
+	nodes    int    // of stacks with a broker, others don't take part; 0: 2, or 1 without a broker
+	speakers bool   // those that speak are clients of the first node, all others of the rest
 
 	// reference is measured on the same stack just before it, and what its figure is compared with; nil: that is the baseline's figure.
 	reference *work
@@ -169,10 +178,10 @@ func sparse(w work) work {
 // duration is how long one part of w takes, if others take d. Until a message has reached everybody takes milliseconds, and the
 // p99 of few messages is that of the slowest one.
 func (w work) duration(d time.Duration) time.Duration {
-	if w.figure == figureP99 {
+	if w.times == 0 && w.figure == figureP99 {
 		return 4 * d
 	}
-	return d
+	return time.Duration(max(1, w.times)) * d
 }
 
 // sequence is w with what has to be measured before it.
@@ -192,8 +201,18 @@ func (w work) names() []string {
 	return names
 }
 
+// nodes is how many servers s has for w.
+func (s stack) nodes(w work) int {
+	if s.broker == "" {
+		return 1
+	}
+	return max(2, w.nodes)
+}
+
 // can tells whether s takes part in w.
-func (s stack) can(w work) bool { return s.does&w.needs == w.needs }
+func (s stack) can(w work) bool {
+	return s.does&w.needs == w.needs && (w.nodes == 0 || s.broker != "")
+}
 
 // serverArgs are those of s's program for w.
 func (s stack) serverArgs(w work) []string {

@@ -7,7 +7,7 @@ import (
 
 func TestNamesAreUnique(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, w := range slices.Concat(works, growthWorks()) {
+	for _, w := range slices.Concat(works, growthWorks(), clusterWorks) {
 		for _, one := range w.sequence() {
 			for _, name := range one.names() {
 				if seen[name] {
@@ -17,7 +17,7 @@ func TestNamesAreUnique(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range stacks {
+	for _, s := range slices.Concat(stacks, clusterStacks) {
 		if seen[s.name] {
 			t.Errorf("two stacks are %q", s.name)
 		}

@@ -5,6 +5,7 @@ package figures
 type Result struct {
 	Phase     string  `json:"phase,omitempty"`
 	Units     int64   `json:"units"`
+	Messages  int64   `json:"messages,omitempty"` // whose deliveries the units are; 0: they are something else
 	Seconds   float64 `json:"seconds"`
 	P50       float64 `json:"p50_us"`
 	P99       float64 `json:"p99_us"`

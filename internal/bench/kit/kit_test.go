@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,5 +105,28 @@ func TestControl(t *testing.T) {
 	}
 	if err := control(strings.NewReader("dance\n"), &out); err == nil {
 		t.Error("an unknown command is no error")
+	}
+}
+
+// A process sees itself from outside as it does from inside.
+func TestStatsOf(t *testing.T) {
+	before, err := StatsOf(os.Getpid())
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("only Linux tells what is used")
+	}
+	inside, errInside := readStats()
+	after, errAfter := StatsOf(os.Getpid())
+	if err := errors.Join(err, errInside, errAfter); err != nil {
+		t.Fatal(err)
+	}
+	const slack = int64(10e6) // the clocks of the kernel differ by a tick, at most
+	if before.CPU <= 0 || inside.CPU < before.CPU-slack || inside.CPU > after.CPU+slack {
+		t.Errorf("%d, from inside %d, then %d", before.CPU, inside.CPU, after.CPU)
+	}
+	if before.RSS <= 0 || after.RSS > 2*inside.RSS || inside.RSS > 2*after.RSS {
+		t.Errorf("%d, from inside %d, then %d", before.RSS, inside.RSS, after.RSS)
+	}
+	if _, err := StatsOf(1 << 22); err == nil {
+		t.Error("a process that can't be is no error")
 	}
 }

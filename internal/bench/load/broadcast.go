@@ -37,10 +37,13 @@ type hall struct {
 // at returns message n of the hall.
 func (h *hall) at(n int) *spoken { return &h.ring[n&(len(h.ring)-1)] }
 
-// broadcast has speakers that keep a window full, and receivers.
+// broadcast has receivers, and speakers that keep a window full, or speak by turns at a fixed rate.
 type broadcast struct {
 	*loop
 	window   int
+	rate     int // messages a second of all speakers together; 0: their windows count
+	turn     int // number of the next speaker's turn
+	spoken   int // messages in the phase
 	halls    []*hall
 	hallOf   []*hall // by connection
 	next     []int   // message of its hall, by connection
@@ -52,8 +55,11 @@ type broadcast struct {
 }
 
 func newBroadcast(l *loop, s settings) *broadcast {
-	w := &broadcast{loop: l, window: s.window, hallOf: make([]*hall, len(l.conns)), next: make([]int, len(l.conns)), time: s.time}
+	w := &broadcast{loop: l, window: s.window, rate: s.rate, hallOf: make([]*hall, len(l.conns)), next: make([]int, len(l.conns)), time: s.time}
 	for i, c := range l.conns[s.conns:] {
+		if s.speakers.IsValid() {
+			c.address = s.speakers
+		}
 		h := &hall{room: room(i), speaker: c, members: 1}
 		if s.rooms == 0 {
 			h.room = everyone
@@ -124,7 +130,7 @@ func (w *broadcast) entrance(r room) (request, answer []byte) {
 }
 
 func (w *broadcast) phases() []phase {
-	return []phase{{run: w.measured}}
+	return []phase{{run: w.measured, messages: &w.spoken}}
 }
 
 func (w *broadcast) measured() error {
@@ -139,12 +145,20 @@ func (w *broadcast) measured() error {
 
 // run has the speakers speak for that long, and waits until everybody has everything.
 func (w *broadcast) run(d time.Duration) error {
-	w.deadline = clock() + int64(d)
+	w.deadline, w.spoken = clock()+int64(d), 0
+	if w.rate > 0 {
+		return w.paced(w.rate, w.speakAll)
+	}
 	for _, h := range w.halls {
 		if err := w.speak(h); err != nil {
 			return err
 		}
 	}
+	return w.speakAll()
+}
+
+// speakAll waits until the time is over, and everybody has everything.
+func (w *broadcast) speakAll() error {
 	return w.until(func() bool { return w.now >= w.deadline && w.missing() == 0 }, func() string {
 		return fmt.Sprintf("%d messages by all their receivers, or the answers to them", w.missing())
 	})
@@ -168,12 +182,39 @@ func (w *broadcast) speak(h *hall) error {
 	if now >= w.deadline {
 		return nil
 	}
-	for ; h.written-h.complete < w.window; h.written++ {
-		m := h.at(h.written)
-		m.written, m.missing = now, h.members
-		h.speaker.out = append(h.speaker.out, m.frame...)
+	for h.written-h.complete < w.window {
+		w.say(h, now)
 	}
 	return h.speaker.flush()
+}
+
+// say has the speaker of h write its next message.
+func (w *broadcast) say(h *hall, now int64) {
+	m := h.at(h.written)
+	m.written, m.missing = now, h.members
+	h.speaker.out = append(h.speaker.out, m.frame...)
+	h.written++
+	w.spoken++
+}
+
+// speakOnTime has those speak whose turn has come.
+func (w *broadcast) speakOnTime() error {
+	for range w.pace.take() {
+		now := clock()
+		if now >= w.deadline {
+			return nil
+		}
+		h := w.halls[w.turn%len(w.halls)]
+		if h.written-h.complete == len(h.ring) {
+			return fmt.Errorf("%d messages of a room are not delivered: the servers can't keep up", len(h.ring))
+		}
+		w.turn++
+		w.say(h, now)
+		if err := h.speaker.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *broadcast) receive(c *conn, message []byte) error {
@@ -190,7 +231,7 @@ func (w *broadcast) receive(c *conn, message []byte) error {
 		return nil
 	}
 	h.complete++
-	if !h.waiting {
+	if !h.waiting && w.rate == 0 {
 		h.waiting = true
 		w.waiting = append(w.waiting, h)
 	}
@@ -221,6 +262,9 @@ func (w *broadcast) answer(c *conn, h *hall, message []byte) error {
 }
 
 func (w *broadcast) settle() error {
+	if w.pace != nil {
+		return w.speakOnTime()
+	}
 	for _, h := range w.waiting {
 		h.waiting = false
 		if err := w.speak(h); err != nil {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 )
 
@@ -28,12 +29,54 @@ func (d centrifuge) receive(c *conn, message []byte) error {
 			}
 			c.opened()
 		default:
-			if err := c.loop.work.receive(c, one); err != nil {
+			if err := d.receiveOne(c, one); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// receiveOne takes what is the work's, and notes where the answer to a subscription says that the channel is.
+func (d centrifuge) receiveOne(c *conn, one []byte) error {
+	if _, ok := c.loop.work.(*missing); ok && bytes.HasPrefix(one, d.appendJoined(nil, enterID)) {
+		if err := d.subscribed(c, one); err != nil {
+			return err
+		}
+	}
+	return c.loop.work.receive(c, one)
+}
+
+// subscribed notes the position in the answer to a subscription, and gives the work what it brings of the channel's history, as
+// the messages that it would have been.
+func (d centrifuge) subscribed(c *conn, message []byte) error {
+	var answer struct {
+		Subscribe struct {
+			Epoch        string
+			Offset       uint64
+			Recovered    bool
+			Publications []json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(message, &answer); err != nil {
+		return err
+	}
+	s := answer.Subscribe
+	c.session.position = fmt.Sprintf(`"epoch":%q,"offset":%d`, s.Epoch, s.Offset)
+	c.session.recovered = s.Recovered
+	for _, p := range s.Publications {
+		push := append(d.appendPush(nil, c.loop.work.(*missing).roomOf(c)), p...)
+		if err := c.loop.work.receive(c, append(push, "}}"...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d centrifuge) appendRejoin(b []byte, c *conn, id int, r room) []byte {
+	b = append(appendNumber(b, `{"id":`, id), `,"subscribe":{"channel":"`...)
+	b = append(d.appendChannel(b, r), `","recover":true,`...)
+	return append(append(b, c.session.position...), "}}"...)
 }
 
 func (centrifuge) settle(*conn) {}
@@ -79,9 +122,13 @@ func (centrifuge) appendSaid(b []byte, id int) []byte {
 }
 
 func (d centrifuge) appendHeard(b []byte, r room, line []byte) []byte {
+	return append(append(d.appendPush(b, r), `{"data":`...), line...)
+}
+
+// appendPush appends the start of a message of r, up to the publication.
+func (d centrifuge) appendPush(b []byte, r room) []byte {
 	b = append(b, `{"push":{"channel":"`...)
-	b = append(d.appendChannel(b, r), `","pub":{"data":`...)
-	return append(b, line...)
+	return append(d.appendChannel(b, r), `","pub":`...)
 }
 
 func (centrifuge) answers(message []byte) (id int, ok bool) { return idAfter(message, `{"id":`) }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,7 @@ const (
 type conn struct {
 	loop          *loop
 	index         int
+	address       netip.AddrPort // of its server
 	fd            int
 	state         state
 	blocked       bool   // out waits for room

@@ -33,7 +33,7 @@ func (c *conn) dial() error {
 	if err := c.configure(); err != nil {
 		return err
 	}
-	err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(l.address.Port()), Addr: l.address.Addr().As4()})
+	err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(c.address.Port()), Addr: c.address.Addr().As4()})
 	if err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -42,7 +42,6 @@ func (c *conn) dial() error {
 
 // configure sets what has to be set before a socket connects.
 func (c *conn) configure() error {
-	l := c.loop
 	if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fmt.Errorf("TCP_NODELAY: %w", err)
 	}
@@ -51,14 +50,14 @@ func (c *conn) configure() error {
 			return fmt.Errorf("SO_RCVBUF: %w", err)
 		}
 	}
-	if !l.address.Addr().IsLoopback() {
+	if !c.address.Addr().IsLoopback() {
 		return nil
 	}
 	// With this option the port is chosen by connect, which knows that only the pair of addresses has to be free.
 	if err := unix.SetsockoptInt(c.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 		return fmt.Errorf("IP_BIND_ADDRESS_NO_PORT: %w", err)
 	}
-	if err := unix.Bind(c.fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + l.dialed%sources)}}); err != nil {
+	if err := unix.Bind(c.fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + c.loop.dialed%sources)}}); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
 	return nil

@@ -31,14 +31,14 @@ type work interface {
 
 // phase is a part of a work that is measured by itself.
 type phase struct {
-	name  string // empty: it is the only one
-	waits bool   // it is measured from ready, or the end of the phase before, since its work is to wait for its go
-	run   func() error
+	name     string // empty: it is the only one
+	waits    bool   // it is measured from ready, or the end of the phase before, since its work is to wait for its go
+	run      func() error
+	messages *int // that were sent in it to all whose deliveries are counted; nil: its units aren't deliveries
 }
 
 // loop does all input and output, on the thread of its caller.
 type loop struct {
-	address  netip.AddrPort
 	dialect  dialect
 	compress bool
 	work     work
@@ -51,6 +51,7 @@ type loop struct {
 	request []byte // of the handshake
 	flate   *inflater
 	input   input
+	pace    *pace // nil: nothing is paced
 
 	waiting  []*conn // to be dialed
 	opening  int     // dials in flight
@@ -59,7 +60,8 @@ type loop struct {
 
 	now      int64 // nanoseconds, as of the newest wait or read
 	progress int64 // when something last came that was awaited
-	acked    int64 // when a v1 dialect last acknowledged all that was owed
+	acked    int64 // until when a v1 dialect has looked for what is owed an acknowledgment
+	ackNext  int   // number of the connection that it looks at next
 	bytesIn  int64
 	meter    meter
 }
@@ -69,17 +71,17 @@ var started = time.Now()
 // clock returns monotonic nanoseconds.
 func clock() int64 { return int64(time.Since(started)) }
 
-// newLoop returns a loop for n connections, none of which is dialed yet.
-func newLoop(address netip.AddrPort, d dialect, compress bool, n int) (*loop, error) {
+// newLoop returns a loop for n connections, which are spread over the servers. None is dialed yet.
+func newLoop(servers []netip.AddrPort, d dialect, compress bool, n int) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	l := &loop{address: address, dialect: d, compress: compress, epoll: epoll, buffer: make([]byte, bufferSize), flate: newInflater()}
-	l.request = upgradeRequest(address.String(), d.subprotocol(), compress)
+	l := &loop{dialect: d, compress: compress, epoll: epoll, buffer: make([]byte, bufferSize), flate: newInflater()}
+	l.request = upgradeRequest(servers[0].String(), d.subprotocol(), compress)
 	all := make([]conn, n)
 	for i := range all {
-		all[i].loop, all[i].index, all[i].fd = l, i, -1
+		all[i].loop, all[i].index, all[i].address, all[i].fd = l, i, servers[i%len(servers)], -1
 		l.conns = append(l.conns, &all[i])
 	}
 	return l, nil
@@ -161,6 +163,12 @@ func (l *loop) step() error {
 			}
 			if l.input.ended {
 				_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, 0, nil) // it would be ready for ever
+			}
+			continue
+		}
+		if l.pace != nil && int(e.Fd) == l.pace.fd {
+			if err := l.pace.read(); err != nil {
+				return fmt.Errorf("timer: %w", err)
 			}
 			continue
 		}

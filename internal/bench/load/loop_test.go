@@ -49,7 +49,7 @@ func TestEchoOverTCP(t *testing.T) {
 	for _, compress := range []bool{false, true} {
 		for _, size := range []int{minEcho, maxEcho} {
 			s := settings{conns: 3, depth: 5, bytes: size, compress: compress, time: time.Millisecond}
-			l, err := newLoop(address, plain{}, compress, s.conns)
+			l, err := newLoop([]netip.AddrPort{address}, plain{}, compress, s.conns)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestEchoOverTCP(t *testing.T) {
 
 func TestEchoOverTCPFails(t *testing.T) {
 	address := serveEcho(t, func(message []byte) []byte { return message })
-	l, err := newLoop(address, plain{}, false, 1)
+	l, err := newLoop([]netip.AddrPort{address}, plain{}, false, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

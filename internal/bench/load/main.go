@@ -36,7 +36,7 @@ func main() {
 
 // run does the work of s, as the lines of standard input have it.
 func run(s settings, out io.Writer) error {
-	l, err := newLoop(s.address, dialectOf(s.stack), s.compress, connsOf(s))
+	l, err := newLoop(s.servers, dialectOf(s.stack), s.compress, connsOf(s))
 	if err != nil {
 		return err
 	}
@@ -89,12 +89,15 @@ func measure(l *loop, p phase, out io.Writer) error {
 		return err
 	}
 	r.Phase = p.name
+	if p.messages != nil {
+		r.Messages = int64(*p.messages)
+	}
 	return json.NewEncoder(out).Encode(r)
 }
 
 // connsOf returns how many connections a work has.
 func connsOf(s settings) int {
-	if s.work == "broadcast" {
+	if s.work == "broadcast" || s.work == "recover" {
 		return s.conns + max(1, s.rooms) // the speakers
 	}
 	return s.conns
@@ -114,6 +117,8 @@ func newWork(l *loop, s settings) (work, error) {
 		return &storm{holding{l}}, nil
 	case "rooms":
 		return newRooms(l, s), nil
+	case "recover":
+		return newMissing(l, s), nil
 	}
 	return nil, fmt.Errorf("there is no work %q", s.work)
 }

@@ -39,6 +39,8 @@ type task struct {
 type rooms struct {
 	*loop
 	count     int
+	first     bool // rooms are joined once, which is what counts
+	held      bool // ... and what counts is that they go on
 	sparse    bool // each room has one member when something is sent, and any number when they join
 	depth     int  // calls in flight on each connection
 	activity  activity
@@ -62,11 +64,11 @@ type rooms struct {
 }
 
 func newRooms(l *loop, s settings) *rooms {
-	w := &rooms{loop: l, count: s.rooms, sparse: s.sparse, depth: roomsDepth, time: s.time,
+	w := &rooms{loop: l, count: s.rooms, first: s.first, held: s.held, sparse: s.sparse, depth: roomsDepth, time: s.time,
 		tasks: make([]task, roomsDepth*s.conns), members: make([]int, s.rooms),
 		joined: make([][]room, s.conns), isIn: make([][]uint64, s.conns), number: make([]int, s.conns), heardLast: make([][]int, s.conns),
 		random: rand.New(rand.NewPCG(1, 2))}
-	if w.sparse {
+	if w.sparse || w.first || w.held {
 		w.depth = 1 // what is sent at once would share writes where rooms are few
 	}
 	for i := range s.conns {
@@ -90,15 +92,37 @@ func (w *rooms) prepare() error {
 			return err
 		}
 	}
+	if w.first {
+		return nil
+	}
+	if err := w.joinAll(); err != nil || w.held {
+		return err
+	}
+	return w.run(says, int64(warmUp))
+}
+
+// hold has all be members for a while, and nothing said. A unit is a minute of a room.
+func (w *rooms) hold() error {
+	end := clock() + int64(w.time)
+	err := w.until(func() bool {
+		w.progress = w.now // nothing is to come
+		return w.now >= end
+	}, nil)
+	for range int(float64(w.count) * w.time.Minutes()) {
+		w.meter.latencies.record(0)
+	}
+	return err
+}
+
+// joinAll has each room joined by one connection.
+func (w *rooms) joinAll() error {
 	w.initial = make([]int, len(w.conns))
 	for i := range w.initial {
 		w.initial[i] = i
 	}
-	if err := w.run(joins, int64(time.Hour)); err != nil {
-		return err
-	}
+	err := w.run(joins, int64(time.Hour))
 	w.initial = nil
-	return w.run(says, int64(warmUp))
+	return err
 }
 
 // rehearse has all connections join rooms and leave them, since they may do so but once when they are measured.
@@ -116,6 +140,12 @@ func (w *rooms) phases() []phase {
 	join := phase{name: "join", run: measured(joins)}
 	send := phase{name: "send", run: measured(says)}
 	leave := phase{name: "leave", run: measured(leaves)}
+	if w.first {
+		return []phase{{name: "join", run: w.joinAll}}
+	}
+	if w.held {
+		return []phase{{name: "hold", run: w.hold}}
+	}
 	if w.sparse {
 		return []phase{send, join, leave}
 	}

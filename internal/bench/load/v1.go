@@ -14,10 +14,10 @@ type v1 struct{ plain }
 
 const (
 	ackBytes = 64 << 10 // of counted messages are acknowledged at once
-	ackAfter = 800e6    // nanoseconds at most, as long as there are messages to acknowledge: the protocol allows a second
+	ackAfter = 700e6    // nanoseconds at most, as long as there are messages to acknowledge: the protocol allows a second
 )
 
-// session is what a connection of wsctl.v1 keeps of its session, across dials.
+// session is what a connection keeps of its session of wsctl.v1, across dials, and of its room.
 type session struct {
 	name         string
 	try          int // number of the newest dial
@@ -25,6 +25,7 @@ type session struct {
 	received     int // counted messages, in this session
 	unacked      int // of them
 	unackedBytes int
+	recovery
 }
 
 func (v1) subprotocol() string { return "wsctl.v1" }
@@ -33,7 +34,11 @@ func (v1) greet(c *conn) []byte {
 	s := &c.session
 	s.try++
 	if s.name == "" {
-		return append(appendNumber(nil, `{"type":"$hello","data":{"try":`, s.try), "}}"...)
+		b := appendNumber(nil, `{"type":"$hello","data":{"try":`, s.try)
+		if s.position != "" {
+			b = append(append(append(b, `,"rooms":{`...), s.position...), '}')
+		}
+		return append(b, "}}"...)
 	}
 	b := append(append([]byte(nil), `{"type":"$hello","data":{"session":"`...), s.name...)
 	b = appendNumber(b, `","received":`, s.received)
@@ -50,15 +55,57 @@ func (d v1) receive(c *conn, message []byte) error {
 		c.session.received++
 		c.session.unacked++
 		c.session.unackedBytes += len(message)
-		return c.loop.work.receive(c, message)
+		return c.loop.work.receive(c, unplaced(message))
 	case bytes.HasPrefix(name, []byte(`ping"`)):
 		d.acknowledge(c, 1)
 		c.out = appendText(c.out, `{"type":"$pong"}`)
 		return nil
 	case bytes.HasPrefix(name, []byte(`ack"`)):
 		return nil
+	case bytes.HasPrefix(name, []byte(`room"`)):
+		c.session.received++
+		c.session.unacked++
+		c.session.unackedBytes += len(message)
+		return d.place(c, message)
 	}
 	return fmt.Errorf("got %q, expected an answer", message)
+}
+
+// place takes $room, which says where c is in its room.
+func (v1) place(c *conn, message []byte) error {
+	name, position := textAfter(message, `"room":"`), textAfter(message, `"pos":"`)
+	if name == "" || position == "" || bytes.Contains(message, []byte(`"recovered":false`)) {
+		return fmt.Errorf("got %q, expected a position in a room, after which nothing is missing", message)
+	}
+	c.session.position = fmt.Sprintf("%q:%q", name, position)
+	c.session.recovered = bytes.Contains(message, []byte(`"recovered":true`))
+	if w, ok := c.loop.work.(*missing); ok {
+		return w.placed(c)
+	}
+	return nil
+}
+
+// appendRejoin is appendJoin: $hello has said the position.
+func (d v1) appendRejoin(b []byte, _ *conn, id int, r room) []byte { return d.appendJoin(b, id, r) }
+
+// unplaced takes the room and the position out of a message of a room that keeps history, in place: what the client's program
+// sees is left.
+func unplaced(message []byte) []byte {
+	const room, position = `,"room":"`, `","pos":"`
+	start := bytes.Index(message, []byte(room)) // the room in the data is the first member there
+	if start < 0 {
+		return message
+	}
+	end := bytes.Index(message[start:], []byte(position))
+	if end < 0 {
+		return message
+	}
+	end += start + len(position)
+	size := bytes.IndexByte(message[end:], '"')
+	if size < 0 {
+		return message
+	}
+	return append(message[:start], message[end+size+1:]...)
 }
 
 // welcome takes the answer to $hello.
@@ -99,13 +146,17 @@ func (d v1) settle(c *conn) {
 	}
 }
 
+// tick looks at each connection once in ackAfter, a few at a time: thousands of acknowledgments at once would hold up all else, as
+// those of clients on machines of their own don't.
 func (d v1) tick(l *loop) error {
-	if l.now-l.acked < ackAfter {
-		return nil
-	}
-	l.acked = l.now
+	l.acked = max(l.acked, l.now-ackAfter)
+	all := int64(len(l.conns))
+	n := (l.now - l.acked) * all / ackAfter
+	l.acked += n * ackAfter / all
 	var errs []error
-	for _, c := range l.conns {
+	for range n {
+		c := l.conns[l.ackNext%len(l.conns)]
+		l.ackNext++
 		if c.state == open && c.session.unacked > 0 {
 			d.acknowledge(c, 1)
 			errs = append(errs, c.flush())

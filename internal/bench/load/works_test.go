@@ -14,7 +14,7 @@ import (
 // newTestLoop returns a loop whose connections seem to be open. What they write stays in out.
 func newTestLoop(t *testing.T, d dialect, n int) *loop {
 	t.Helper()
-	l, err := newLoop(netip.MustParseAddrPort("127.0.0.1:1"), d, false, n)
+	l, err := newLoop([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, d, false, n)
 	if err != nil {
 		t.Fatal(err)
 	}
