@@ -39,6 +39,7 @@ func TestHistory(t *testing.T) {
 				}
 				synctest.Wait()
 				say(t, room, "5")
+				synctest.Wait()
 				pos, recovered = joined(c, t, "k")
 				if recovered != "true" || offset(pos) != "2" {
 					t.Fatalf("join after a loss: %s, %s", pos, recovered)
@@ -66,6 +67,7 @@ func TestHistory(t *testing.T) {
 					say(t, room, fmt.Sprint(i))
 				}
 				c.Reconnect()
+				synctest.Wait()
 				if pos, recovered = joined(c, t, "k"); recovered != "false" || offset(pos) != "17" {
 					t.Fatalf("join after too much: %s, %s", pos, recovered)
 				}

@@ -13,5 +13,5 @@
 //	go run . -list                             what there is to measure, and how long it takes
 //	go run . -grow                             how costs grow with connections and rooms, with a picture, in a quarter of an hour
 //	go run . -plot growth.jsonl                the picture again, of what was measured then
-//	go run . -cluster                          what rooms cost on two nodes with a broker between them, in a quarter of an hour
+//	go run . -cluster                          what rooms cost on two nodes with a broker between them, in 16 minutes
 package main
