@@ -3,7 +3,7 @@
 # to install where it can't. Ends with a line "N passed, N failed", and ", N skipped" if something couldn't be run.
 #
 #	./test.sh                everything, in some minutes
-#	FUZZ=5000000x ./test.sh  fuzz for longer than the usual 100,000 inputs each
+#	FUZZ=5000000x ./test.sh  fuzz for longer than the usual 30,000 inputs each
 set -u
 cd "$(dirname "$0")"
 root=$PWD
@@ -104,7 +104,7 @@ for mod in $(find . -name go.mod -not -path '*/node_modules/*' | sort); do
 	for pkg in $(go list ./...); do
 		for fuzz in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz'); do
 			# By count: a time limit that ends within an input is reported as its failure now and then.
-			check "$name: $fuzz, ${FUZZ:-100000x}" go test -run '^$' -fuzz "^$fuzz\$" -fuzztime "${FUZZ:-100000x}" -fuzzminimizetime 20x "$pkg"
+			check "$name: $fuzz, ${FUZZ:-30000x}" go test -run '^$' -fuzz "^$fuzz\$" -fuzztime "${FUZZ:-30000x}" -fuzzminimizetime 20x "$pkg"
 		done
 	done
 	cd "$root" || exit 2

@@ -44,11 +44,8 @@ func (m mutant) concerns(test brokerTest) bool {
 	return m.fails == "" || slices.Contains(strings.Fields(m.fails), test.name)
 }
 
-// TestMutants is run by TestSuiteFindsFaults in a process of its own, and fails there.
-func TestMutants(t *testing.T) {
-	if os.Getenv("WSCTLTEST_MUTANTS") == "" {
-		t.Skip("run by TestSuiteFindsFaults in a process of its own")
-	}
+// runMutants runs the suite on brokers with faults, and fails where it finds them.
+func runMutants(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			s := &brokerSuite{open: opener(m.wrap)}
@@ -70,13 +67,18 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// The suite finds each fault, in each of the subtests that are about it.
+// TestSuiteFindsFaults shows that the suite finds each fault, in each of the subtests that are about it. It runs itself in a process of
+// its own, where the brokers with faults fail.
 func TestSuiteFindsFaults(t *testing.T) {
+	if os.Getenv("WSCTLTEST_MUTANTS") != "" {
+		runMutants(t)
+		return
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "-test.run=^TestMutants$", "-test.v", "-test.timeout=5m")
+	cmd := exec.Command(exe, "-test.run=^TestSuiteFindsFaults$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), "WSCTLTEST_MUTANTS=1")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -84,7 +86,7 @@ func TestSuiteFindsFaults(t *testing.T) {
 		t.Fatalf("the process of the mutants: %v\n%s", err, out)
 	}
 	results := make(map[string]string)
-	for _, m := range regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): TestMutants/(\S+) `).FindAllStringSubmatch(string(out), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): TestSuiteFindsFaults/(\S+) `).FindAllStringSubmatch(string(out), -1) {
 		results[m[2]] = m[1]
 	}
 	for _, m := range mutants {

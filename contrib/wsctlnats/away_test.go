@@ -158,6 +158,7 @@ func TestPurged(t *testing.T) {
 
 // TestNoServer connects before there is a server.
 func TestNoServer(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, nil)
 	srv.stop()
 	b := connect(t, srv.url(), nil)

@@ -45,6 +45,7 @@ func (n node) Forget(t *testing.T) {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	srv := newServer(t, nil)
 	wsctltest.TestBroker(t, func(t *testing.T) wsctl.Broker {
 		return node{connect(t, srv.url(), nil), []*natsServer{srv}}

@@ -13,6 +13,7 @@ import (
 
 // TestClusterConformance has each node at another server of a cluster.
 func TestClusterConformance(t *testing.T) {
+	t.Parallel()
 	servers := newCluster(t)
 	var n atomic.Int32
 	wsctltest.TestBroker(t, func(t *testing.T) wsctl.Broker {
@@ -23,6 +24,7 @@ func TestClusterConformance(t *testing.T) {
 
 // TestNewLeader has the stream get another leader, who may not send what the old one has stored: topics with history are told.
 func TestNewLeader(t *testing.T) {
+	t.Parallel()
 	servers := newCluster(t)
 	b := connect(t, servers[0].url(), &wsctlnats.Options{Replicas: 3})
 	live, kept := listen(t, b, "live"), listen(t, b, "kept")

@@ -73,6 +73,7 @@ func TestPausedServer(t *testing.T) {
 
 // TestDeadServer stops the server's process for good: that is noticed, and calls fail at once.
 func TestDeadServer(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes seconds until a connection counts as lost")
 	}

@@ -140,6 +140,7 @@ func TestKilledServer(t *testing.T) {
 
 // TestKilledLeader kills the leader of a stream of three replicas, and then the server that the node is connected to.
 func TestKilledLeader(t *testing.T) {
+	t.Parallel()
 	ports := freePorts(t, 6)
 	var servers []*process
 	var urls string

@@ -23,7 +23,7 @@ import (
 
 var (
 	seedFlag    = flag.Uint64("seed", 0, "what faults happen; 0: others each time")
-	longFlag    = flag.Duration("long", 45*time.Second, "how long faults happen, for each broker")
+	longFlag    = flag.Duration("long", 15*time.Second, "how long faults happen, for each broker")
 	clientsFlag = flag.Int("clients", 300, "how many clients there are")
 	everyFlag   = flag.Duration("every", 4*time.Second, "how long a client waits between two messages, on average")
 )
