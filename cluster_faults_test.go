@@ -18,7 +18,7 @@ import (
 	"github.com/wsctl/wsctl/wsctltest"
 )
 
-// The last handler is shut down while a Join asks the history: recent is reset under find, which closes a nil channel.
+// The last handler may be shut down while a Join asks the history.
 func TestStopDuringFind(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := wsctltest.NewBroker()
@@ -89,7 +89,7 @@ func (b *slowStop) Subscribe(ctx context.Context, topic string, deliver func(str
 	}, nil
 }
 
-// A topic of a room without history that is being left still delivers: who joins meanwhile gets everything twice.
+// Who joins a room whose topic is just being left gets everything once.
 func TestTopicGoneDelivers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := &slowStop{Broker: wsctltest.NewBroker(), stops: make(chan struct{})}
@@ -111,8 +111,7 @@ func TestTopicGoneDelivers(t *testing.T) {
 	})
 }
 
-// Two Joins of one socket at once: the second takes the room's newest position while the first still asks the history, and
-// what was missed is lost without a word.
+// Two Joins of one socket at once recover once, whichever is first.
 func TestTwoJoins(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, _ := twoNodes(t, wsctl.Options{Concurrency: 2})
@@ -141,8 +140,8 @@ func TestTwoJoins(t *testing.T) {
 	})
 }
 
-// A client that joins several rooms in OnOpen (or on a slow line), each with not quite half a SendBuffer of missed messages,
-// is closed with 4510, whenever it comes back.
+// A client that joins several rooms in OnOpen (or on a slow line), each with not quite half a SendBuffer of missed messages, isn't
+// closed for it: what doesn't fit isn't recovered.
 func TestRecoverySeveralRooms(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		hub := &wsctl.Hub{History: keepTen}
@@ -177,8 +176,7 @@ func TestRecoverySeveralRooms(t *testing.T) {
 	})
 }
 
-// Leave doesn't say $room null where the queue is to be flushed first: the client keeps its position and gets, after the
-// loss of its session, what was sent while it had left.
+// Leave says $room null also where the queue has to be flushed first.
 func TestLeaveUntold(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		hub := &wsctl.Hub{History: keepTen}
@@ -207,7 +205,7 @@ func TestLeaveUntold(t *testing.T) {
 	})
 }
 
-// In a herd, clients that are too far behind make others, whose messages can be had, lose theirs.
+// In a herd, clients that are too far behind don't cost others their recovery.
 func TestHerdOfTwoKinds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -283,7 +281,7 @@ func TestHerdOfTwoKinds(t *testing.T) {
 	})
 }
 
-// A note that a member is to be told its position outlives the topic: the member is sent back, and gets messages twice.
+// A note that a member is to be told its position may outlive the topic: it is told the room's position of now.
 func TestStaleOldTopic(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -309,7 +307,7 @@ func TestStaleOldTopic(t *testing.T) {
 	})
 }
 
-// If too much waits to be told to other nodes when a beat is due, the node never beats again.
+// A node beats also where too much waits to be told to others.
 func TestBeatStuck(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -343,7 +341,7 @@ func TestBeatStuck(t *testing.T) {
 	})
 }
 
-// One call that fails, for whatever reason of its own, makes every recovery fail until another one succeeds.
+// One call that fails, for a reason of its own, costs nobody's recovery.
 func TestDownForAll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
@@ -370,7 +368,7 @@ func TestDownForAll(t *testing.T) {
 	})
 }
 
-// A client that can't join for a minute, since the broker is away, loses what it missed without a word.
+// A client that can't join for a minute, since the broker is away, recovers when it can.
 func TestRecallExpires(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -398,7 +396,7 @@ func TestRecallExpires(t *testing.T) {
 	})
 }
 
-// A message from which a client left itself out comes to it, if its new session's node gets it after the join.
+// A message from which a client left itself out doesn't come to its new session, also where its node gets it after the join.
 func TestExceptLate(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, b2, n1, n2 := twoNodes(t, wsctl.Options{Resume: 5 * time.Second})
@@ -435,7 +433,7 @@ func TestExceptLate(t *testing.T) {
 	})
 }
 
-// Where Since fails, but messages come, a look whether a quiet room has missed any stops the room.
+// A look whether a quiet room has missed something doesn't stop it where the history can't be asked.
 func TestCheckStops(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -457,7 +455,7 @@ func TestCheckStops(t *testing.T) {
 	})
 }
 
-// A gap that is filled with more than members' queues take closes them all.
+// A gap that is more than members' queues take closes nobody: they are told.
 func TestGapTooBig(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, b2, n1, n2 := twoNodes(t, wsctl.Options{SendBuffer: 64 << 10})
@@ -495,7 +493,7 @@ func (b *countedBroker) Subscribe(ctx context.Context, topic string, deliver fun
 	return func() { once.Do(func() { b.open.Add(-1); stop() }) }, nil
 }
 
-// A subscription that is made while the last handler ends stays.
+// A subscription that is made while the last handler ends is ended.
 func TestOpeningAtStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := &countedBroker{Broker: wsctltest.NewBroker()}
@@ -529,7 +527,7 @@ func TestOpeningAtStop(t *testing.T) {
 	})
 }
 
-// A Hub that is asked after Shutdown (or has no handler) subscribes, and nothing ends that.
+// A Hub that is asked after Shutdown subscribes to nothing.
 func TestHubAfterShutdown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := &countedBroker{Broker: wsctltest.NewBroker()}
@@ -548,7 +546,7 @@ func TestHubAfterShutdown(t *testing.T) {
 	})
 }
 
-// Joins don't keep HistoryBuffer: an empty room costs memory, too, and for as long as its Age says.
+// Joins keep to HistoryBuffer as well: an empty room costs memory, too.
 func TestJoinsUnbounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		hub := &wsctl.Hub{History: func(string) wsctl.Retention { return wsctl.Retention{Messages: 10} }, HistoryBuffer: 64 << 10}
@@ -567,7 +565,7 @@ func TestJoinsUnbounded(t *testing.T) {
 	})
 }
 
-// A handler made on the hub while the last one ends is deaf for good.
+// A handler that is made on the hub while the last one ends hears everything.
 func TestNewDuringStop(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := wsctltest.NewBroker()

@@ -10,7 +10,7 @@ import (
 	"github.com/wsctl/wsctl/wsctltest"
 )
 
-// A broker that brings everything twice: Members of more than a part.
+// Members of more than a part, with a broker that brings everything twice.
 func TestMembersTwice(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -29,7 +29,7 @@ func TestMembersTwice(t *testing.T) {
 	})
 }
 
-// The last part is lost once.
+// The last part of an answer is lost once: it is asked for again.
 func TestMembersTailLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -96,7 +96,7 @@ func TestClosedTwice(t *testing.T) {
 	})
 }
 
-// Presence of nodes that rest: a hub without sockets that only asks.
+// A hub without sockets, that only asks, knows of all members.
 func TestRest(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -124,7 +124,7 @@ func TestRest(t *testing.T) {
 	})
 }
 
-// Two handlers on one hub; one is shut down.
+// Of two handlers on one hub one is shut down: the other goes on.
 func TestTwoHandlers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, _, n1, n2 := twoNodes(t, wsctl.Options{})

@@ -51,7 +51,7 @@ func TestAnnounceRefused(t *testing.T) {
 	})
 }
 
-// A connection that its client has given up, and whose $hello is looked at late.
+// A connection that its client has given up, and whose $hello is looked at late, ends no session elsewhere.
 func TestAnnounceStale(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		asked := make(chan struct{})
@@ -75,7 +75,7 @@ func TestAnnounceStale(t *testing.T) {
 	})
 }
 
-// A session stays where its $hello names another user, or plain sockets are meant.
+// A session stays where another user's $hello names it, and so do plain sockets.
 func TestAnnounceOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n1, n2, h1, _ := sessionNodes(t, wsctl.Options{Authenticate: func(context.Context, *http.Request, string) (wsctl.Identity, error) {
@@ -94,7 +94,7 @@ func TestAnnounceOthers(t *testing.T) {
 	})
 }
 
-// who streams presence.
+// who is a controller that streams presence.
 type who struct{}
 
 func (who) Join(s *wsctl.Socket, room string) error { return s.Join(room) }

@@ -40,7 +40,7 @@ func revWatch(t *testing.T, r Room) (seen chan Presence, cancel func()) {
 	return seen, cancel
 }
 
-// A change that finds too much waiting is never told.
+// A change that finds too much waiting is told later.
 func TestChangesDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &membroker.Broker{}
@@ -86,7 +86,7 @@ func TestChangesDropped(t *testing.T) {
 	})
 }
 
-// A node that was paused takes all others for dead.
+// A node that was paused doesn't take all others for dead.
 func TestPaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &membroker.Broker{}

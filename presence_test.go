@@ -76,7 +76,7 @@ func (v *viewer) size() int {
 	return len(v.members)
 }
 
-// An answer that gets lost, as any message of Publish may, keeps Members waiting for ever.
+// An answer that gets lost, as any message of Publish may, is asked for again.
 func TestMembersAnswerLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -101,7 +101,7 @@ func TestMembersAnswerLost(t *testing.T) {
 	})
 }
 
-// A part of an answer to a watcher that gets lost.
+// A part of an answer to a watcher that gets lost is asked for again.
 func TestWatchPartLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -125,7 +125,7 @@ func TestWatchPartLost(t *testing.T) {
 	})
 }
 
-// The parts of an answer come out of order: ghosts.
+// The parts of an answer that come out of order make no ghosts.
 func TestWatchPartsSwapped(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -174,7 +174,7 @@ func TestWatchPartsSwapped(t *testing.T) {
 	})
 }
 
-// A node that can't publish for longer than a lease, while a watcher of its peer's own keeps the room's versions alive.
+// A watcher whose node can't publish for longer than a lease learns of what has changed meanwhile.
 func TestWatchLease(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -210,7 +210,7 @@ func TestWatchLease(t *testing.T) {
 	})
 }
 
-// Right after an outage others seem to have no members, and there is no error.
+// Right after an outage Members knows of the others' members, or says that it doesn't.
 func TestMembersAfterOutage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -227,7 +227,7 @@ func TestMembersAfterOutage(t *testing.T) {
 	})
 }
 
-// The broker was away when the node began.
+// So it does where the broker was away when the node began.
 func TestMembersBegunWithoutBroker(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -243,7 +243,7 @@ func TestMembersBegunWithoutBroker(t *testing.T) {
 	})
 }
 
-// A Watch whose ctx is done goes on.
+// A Watch ends with its ctx, also where there is news.
 func TestWatchCtxDone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNode(t, &wsctl.Hub{}, wsctl.Options{})
@@ -261,7 +261,7 @@ func TestWatchCtxDone(t *testing.T) {
 	})
 }
 
-// A broker that hangs.
+// Members ends with its ctx, also where the broker hangs.
 func TestMembersCtxHang(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
@@ -282,7 +282,7 @@ func TestMembersCtxHang(t *testing.T) {
 	})
 }
 
-// A Watch on a node that hasn't begun.
+// So does Watch, on a node that hasn't begun.
 func TestWatchCtxHang(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
@@ -302,7 +302,7 @@ func TestWatchCtxHang(t *testing.T) {
 	})
 }
 
-// A node that ends is overtaken by its own beat.
+// A node that ends isn't taken for alive because of a beat that comes late.
 func TestByeOvertaken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -366,7 +366,7 @@ func TestWatchCrowd(t *testing.T) {
 	})
 }
 
-// Ends of Watch.
+// A Watch ends by break, by a panic of its consumer, and by its ctx.
 func TestWatchEnds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, _, n1, n2 := twoNodes(t, wsctl.Options{})
@@ -443,7 +443,7 @@ func TestWatchEnds(t *testing.T) {
 	})
 }
 
-// What is sent before a close.
+// What is sent before a close arrives before it, on all nodes.
 func TestSendThenClose(t *testing.T) {
 	for _, room := range []string{"r", "k"} {
 		t.Run(room, func(t *testing.T) {
@@ -473,7 +473,7 @@ func TestSendThenClose(t *testing.T) {
 	}
 }
 
-// On one node.
+// So it does on one node.
 func TestSendThenCloseAlone(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := newNode(t, &wsctl.Hub{History: keepTen}, wsctl.Options{})

@@ -338,3 +338,17 @@ func randomText(n int) string {
 	_, _ = rand.Read(raw) // never fails
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
+
+// waitUntil waits until then, or until the broker is closed.
+func (b *Broker) waitUntil(then time.Time) {
+	wait := time.Until(then)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-b.ctx.Done():
+	}
+}

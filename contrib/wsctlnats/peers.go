@@ -199,17 +199,9 @@ func (p *peers) rounds() {
 // welcome waits until the others have answered hello.
 func (p *peers) welcome() {
 	p.mu.Lock()
-	wait := time.Until(p.greeted)
+	greeted := p.greeted
 	p.mu.Unlock()
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.b.ctx.Done():
-	}
+	p.b.waitUntil(greeted)
 }
 
 // ask asks servers, all at once, and tells whether all have answered.

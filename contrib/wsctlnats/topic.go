@@ -345,17 +345,9 @@ func (t *topic) trim(e entry) {
 // yield leaves the topic to another node for a moment, if one has asked for that.
 func (t *topic) yield() {
 	t.mu.Lock()
-	wait := time.Until(t.yielding)
+	yielding := t.yielding
 	t.mu.Unlock()
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-t.b.ctx.Done():
-	}
+	t.b.waitUntil(yielding)
 }
 
 // claim asks other nodes to leave the topic to this one for as long as a try of it takes: who has just stored an entry, or is
