@@ -1,8 +1,6 @@
 package wsctl
 
-import (
-	"slices"
-)
+import "slices"
 
 // send publishes a message to a room that keeps no history. If that fails this node's members get it nevertheless.
 func (l *link) send(key roomKey, body []byte, f frames, except []*Socket) error {
@@ -18,9 +16,8 @@ func (l *link) send(key roomKey, body []byte, f frames, except []*Socket) error 
 	err := l.publish(l.topicName(key), p)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err == nil && l.deafLocked(key) {
-		// What has been published won't come back to this node's members.
-	} else if err == nil || l.own[p.seq] == ownDelivered {
+	back := err == nil && !l.deafLocked(key) // it will come back to this node's members
+	if back || l.own[p.seq] == ownDelivered {
 		delete(l.own, p.seq)
 		return nil
 	}
