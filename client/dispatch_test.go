@@ -171,6 +171,7 @@ func TestAsked(t *testing.T) {
 		off()
 		p.send(`{"type":"wait","id":8}`)
 		p.expect(`{"type":"$error","id":8,"data":{"code":"not_found","message":"the client doesn't handle wait"}}`)
+		synctest.Wait() // what is logged is logged in turn
 		if !strings.Contains(log.String(), "secret") {
 			t.Error("the hidden error isn't logged")
 		}
