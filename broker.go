@@ -94,10 +94,9 @@ type link struct {
 	giving sync.Mutex // held while members are given what they have missed of a room; taken before the hub's mu
 
 	seq     atomic.Uint64 // of the newest packet
-	down    atomic.Bool   // the last thing that the broker was asked for failed
+	failing atomic.Int64  // since when the broker has failed all the time, in nanoseconds of an instant; 0: it hasn't
 	slow    atomic.Bool   // ... by not answering in time
 	unasked atomic.Int64  // since when histories couldn't be asked, as failing
-	failing atomic.Int64  // since when it has failed all the time, in nanoseconds of an instant; 0: it hasn't
 
 	failures, gaps, recovered, notRecovered atomic.Uint64
 	strangers                               atomic.Int64 // when one was last logged, Unix seconds
@@ -246,22 +245,13 @@ func (n *nodeHistory) Since(ctx context.Context, topic, pos string) (msgs [][]by
 // outcome notes whether the broker did what it was asked for, and returns its error with what was asked.
 func (l *link) outcome(what string, err error) error {
 	if err == nil {
-		began := instant(0)
-		if l.failing.Load() != 0 {
-			began = instant(l.failing.Swap(0))
-		}
 		if l.slow.Load() {
 			l.slow.Store(false)
 		}
-		if l.down.Load() && l.down.Swap(false) {
-			l.h.log().Info("wsctl: the broker is back")
-			l.h.mu.Lock()
-			l.chored = time.Time{} // there may be something to try again
-			l.tickLocked()
-			if l.cluster.all != nil && began != 0 && since(time.Now())-began >= beatEvery { // else no beat of others was missed
-				l.heardAgainLocked()
+		if l.isDown() {
+			if began := l.failing.Swap(0); began != 0 {
+				l.isBack(since(time.Now()) - instant(began))
 			}
-			l.h.mu.Unlock()
 		}
 		return nil
 	}
@@ -270,12 +260,26 @@ func (l *link) outcome(what string, err error) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			l.slow.Store(true)
 		}
-		l.failing.CompareAndSwap(0, int64(since(time.Now())))
-		if !l.down.Swap(true) {
+		if l.failing.CompareAndSwap(0, int64(since(time.Now()))) {
 			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
 		}
 	}
 	return fmt.Errorf("wsctl: %s: %w", what, err)
+}
+
+// isDown tells whether the last thing that the broker was asked for failed.
+func (l *link) isDown() bool { return l.failing.Load() != 0 }
+
+// isBack goes on after the broker has failed for so long.
+func (l *link) isBack(after time.Duration) {
+	l.h.log().Info("wsctl: the broker is back")
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	l.chored = time.Time{} // there may be something to try again
+	l.tickLocked()
+	if l.cluster.all != nil && after >= beatEvery { // else no beat of others was missed
+		l.heardAgainLocked()
+	}
 }
 
 // away tells whether the broker has failed for so long that it isn't worth while to wait for it.
@@ -412,7 +416,7 @@ func (h *Hub) addTo(st *Stats) {
 	if l.memory != nil {
 		st.HistoryBytes = l.memory.Bytes()
 	}
-	st.BrokerDown = l.down.Load()
+	st.BrokerDown = l.isDown()
 	st.BrokerErrors, st.BrokerGaps = l.failures.Load(), l.gaps.Load()
 	st.Recovered, st.NotRecovered = l.recovered.Load(), l.notRecovered.Load()
 	if l.remote {

@@ -237,7 +237,7 @@ func (w *clusterWorld) step(sent *int, forgets bool) {
 	case p < 82:
 		b.Reconnect()
 	case p < 88:
-		w.disturb(b)
+		disturb(b, w.rng.Uint64())
 	case p < 92:
 		b.Deliveries(nil)
 		b.Calls(nil)
@@ -267,8 +267,8 @@ func (w *clusterWorld) step(sent *int, forgets bool) {
 }
 
 // disturb has some messages of a node's get lost, come twice or late.
-func (w *clusterWorld) disturb(b *wsctltest.Broker) {
-	rng := rand.New(rand.NewPCG(w.rng.Uint64(), 3))
+func disturb(b *wsctltest.Broker, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 3))
 	var mu sync.Mutex
 	late := map[string]func(){}
 	b.Deliveries(func(topic, pos string, msg []byte, deliver func(string, []byte)) {

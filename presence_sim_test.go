@@ -97,31 +97,7 @@ func simPresence(t *testing.T, seed uint64) {
 		case p < 77:
 			brokers[i].Reconnect()
 		case p < 82:
-			seedD := r.Uint64()
-			rng := rand.New(rand.NewPCG(seedD, 3))
-			var mu sync.Mutex
-			late := map[string]func(){}
-			brokers[i].Deliveries(func(topic, pos string, msg []byte, deliver func(string, []byte)) {
-				mu.Lock()
-				what, held := rng.IntN(10), late[topic]
-				delete(late, topic)
-				if what == 2 {
-					late[topic] = func() { deliver(pos, msg) }
-				}
-				mu.Unlock()
-				switch what {
-				case 0:
-				case 1:
-					deliver(pos, msg)
-					deliver(pos, msg)
-				case 2:
-				default:
-					deliver(pos, msg)
-				}
-				if held != nil {
-					held()
-				}
-			})
+			disturb(brokers[i], r.Uint64())
 		case p < 86:
 			brokers[i].Deliveries(nil)
 		case p < 87 && r.IntN(2) == 0:
