@@ -201,6 +201,7 @@ func TestBrokerWrong(t *testing.T) {
 				expectSaid(c, t, "1")
 				c.Cut()
 				say(t, n.hub.Room("k"), "2")
+				synctest.Wait() // the node has it: else it has nothing to ask for
 				b.wrong.Store(&wrong)
 				c.Reconnect()
 				if _, recovered := joined(c, t, "k"); recovered != "false" {
