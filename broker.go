@@ -3,8 +3,6 @@ package wsctl
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -103,6 +101,7 @@ type link struct {
 
 	// Guarded by the hub's mu:
 	topics   map[roomKey]*topic
+	agenda   agenda              // of topics, those that chores will have to look at
 	own      map[uint64]ownState // packets of rooms without history that are being published, or were delivered here alone
 	ownLate  []uint64            // of own, the latter, the oldest first
 	lost     []*topic            // that must ask for their history
@@ -242,67 +241,6 @@ func (n *nodeHistory) Since(ctx context.Context, topic, pos string) (msgs [][]by
 	return n.log.Since(ctx, topic, pos)
 }
 
-// outcome notes whether the broker did what it was asked for, and returns its error with what was asked.
-func (l *link) outcome(what string, err error) error {
-	if err == nil {
-		if l.slow.Load() {
-			l.slow.Store(false)
-		}
-		if l.isDown() {
-			if began := l.failing.Swap(0); began != 0 {
-				l.isBack(since(time.Now()) - instant(began))
-			}
-		}
-		return nil
-	}
-	if l.ctx.Err() == nil {
-		l.failures.Add(1)
-		if errors.Is(err, context.DeadlineExceeded) {
-			l.slow.Store(true)
-		}
-		if l.failing.CompareAndSwap(0, int64(since(time.Now()))) {
-			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
-		}
-	}
-	return fmt.Errorf("wsctl: %s: %w", what, err)
-}
-
-// isDown tells whether the last thing that the broker was asked for failed.
-func (l *link) isDown() bool { return l.failing.Load() != 0 }
-
-// isBack goes on after the broker has failed for so long.
-func (l *link) isBack(after time.Duration) {
-	l.h.log().Info("wsctl: the broker is back")
-	l.h.mu.Lock()
-	defer l.h.mu.Unlock()
-	l.chored = time.Time{} // there may be something to try again
-	l.tickLocked()
-	if l.cluster.all != nil && after >= beatEvery { // else no beat of others was missed
-		l.heardAgainLocked()
-	}
-}
-
-// away tells whether the broker has failed for so long that it isn't worth while to wait for it.
-func (l *link) away() bool {
-	began := l.failing.Load()
-	return began != 0 && since(time.Now())-instant(began) > 2*brokerTimeout
-}
-
-// patient tells whether a history that couldn't be asked may soon be.
-func (l *link) patient() bool {
-	began := l.unasked.Load()
-	return began == 0 || since(time.Now())-instant(began) < brokerTimeout
-}
-
-// stranger notes a message that isn't of a hub of this version. The log has one a minute.
-func (l *link) stranger(topic string, err error) {
-	l.failures.Add(1)
-	now, last := time.Now().Unix(), l.strangers.Load()
-	if now-last >= 60 && l.strangers.CompareAndSwap(last, now) {
-		l.h.log().Warn("wsctl: ignored what came from the broker", "topic", topic, "error", err)
-	}
-}
-
 // limit gives a context for what the broker is asked for.
 func (l *link) limit() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(l.ctx, brokerTimeout)
@@ -322,7 +260,7 @@ func (l *link) publish(topic string, p *packet) error {
 func (l *link) publishBefore(ctx context.Context, topic string, p *packet) error {
 	limited, cancel := context.WithTimeout(ctx, brokerTimeout)
 	defer cancel()
-	err := l.broker.Publish(limited, topic, p.encode())
+	err := l.safely(func() error { return l.broker.Publish(limited, topic, p.encode()) })
 	if err != nil && ctx.Err() != nil { // not for any fault of the broker's
 		return ctx.Err()
 	}
@@ -336,7 +274,8 @@ func (l *link) publishBefore(ctx context.Context, topic string, p *packet) error
 func (l *link) publishKept(topic string, p *packet, keep Retention) error {
 	ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout)
 	defer cancel()
-	if err := l.outcome("publishing", l.keeper.PublishKeep(ctx, topic, p.encode(), keep)); err != nil {
+	err := l.safely(func() error { return l.keeper.PublishKeep(ctx, topic, p.encode(), keep) })
+	if err := l.outcome("publishing", err); err != nil {
 		return unavailable{err, notSent}
 	}
 	return nil

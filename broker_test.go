@@ -305,3 +305,74 @@ func TestTopics(t *testing.T) {
 		topics(base - 1)
 	})
 }
+
+// TestBrokerPanics has a broker panic wherever it is called: the process lives, and what was asked for has failed.
+func TestBrokerPanics(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := &panickyBroker{Broker: wsctltest.NewBroker()}
+		n := newNode(t, &wsctl.Hub{Broker: b, History: keepTen}, wsctl.Options{})
+		c, d := wsctltest.Dial(t, n.handler, nil), wsctltest.Dial(t, n.handler, nil)
+		joined(c, t, "k")
+		joined(d, t, "k")
+		if err := d.Call("Join", "r", nil); err != nil {
+			t.Fatal(err)
+		}
+		say(t, n.hub.Room("k"), "1")
+		expectSaid(c, t, "1")
+		expectSaid(d, t, "1")
+		b.panics.Store(true)
+		b.Calls(func(_ context.Context, method, _ string, _ func() error) error { panic(method) })
+		var e *wsctl.Error
+		for _, room := range []string{"k", "r"} {
+			if err := n.hub.Room(room).Send("said", room); !errors.As(err, &e) || e.Code != wsctl.CodeUnavailable {
+				t.Errorf("Send to %s: %v", room, err)
+			}
+		}
+		expectSaid(d, t, "r") // local members get it, where nothing is kept
+		if err := c.Call("Join", "another", nil); !errors.As(err, &e) || e.Code != wsctl.CodeUnavailable {
+			t.Errorf("Join: %v", err)
+		}
+		c.Cut()
+		d.Send("Leave", "r")
+		b.Cut()
+		b.Reconnect()               // has the history asked for what was missed
+		time.Sleep(2 * time.Minute) // beats, a subscription ends, the session too
+		if c.Reconnect() {
+			t.Error("the session goes on")
+		}
+		if _, recovered := joined(c, t, "k"); recovered != "true" { // there was nothing: it needs no history
+			t.Errorf("recovered: %s", recovered)
+		}
+		if n := n.handler.Stats(); n.BrokerErrors < 20 || !n.BrokerDown || n.Panics != 0 || b.stops.Load() == 0 {
+			t.Errorf("%d errors, down %t, %d panics, %d subscriptions ended", n.BrokerErrors, n.BrokerDown, n.Panics, b.stops.Load())
+		}
+		b.panics.Store(false)
+		b.Calls(nil)
+		time.Sleep(10 * time.Second)
+		say(t, n.hub.Room("k"), "2")
+		expectSaid(c, t, "2")
+		expectSaid(d, t, "2")
+		b.panics.Store(true) // at the end as well
+		b.Calls(func(_ context.Context, method, _ string, _ func() error) error { panic(method) })
+	})
+}
+
+// panickyBroker panics when a subscription ends, once it has.
+type panickyBroker struct {
+	*wsctltest.Broker
+	panics atomic.Bool
+	stops  atomic.Int64 // that have panicked
+}
+
+func (b *panickyBroker) Subscribe(ctx context.Context, topic string, deliver func(pos string, msg []byte)) (stop func(), err error) {
+	end, err := b.Broker.Subscribe(ctx, topic, deliver)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		if end(); b.panics.Load() {
+			b.stops.Add(1)
+			panic("stop")
+		}
+	}, nil
+}

@@ -121,12 +121,13 @@ func (t *topic) catchUpLocked() (given int, err error) {
 
 // since asks for what came after pos. Messages that aren't as many as the positions say are none.
 func (l *link) since(ctx context.Context, t *topic, pos position.Position) (msgs [][]byte, newest position.Position, ok bool, err error) {
-	msgs, text, ok, err := l.keeper.Since(ctx, t.name, pos.String())
-	if err == nil {
-		if newest, _ = position.Parse(text); newest.Epoch == "" {
-			err = fmt.Errorf("the newest position is %.50q, which is none", text)
+	err = l.safely(func() (err error) {
+		var text string
+		if msgs, text, ok, err = l.keeper.Since(ctx, t.name, pos.String()); err == nil {
+			newest, err = newestOf(text)
 		}
-	}
+		return err
+	})
 	if err := l.outcome(fmt.Sprintf("asking for the history of %q", t.name), err); err != nil {
 		l.unasked.CompareAndSwap(0, int64(since(time.Now())))
 		return nil, newest, false, err
@@ -134,6 +135,15 @@ func (l *link) since(ctx context.Context, t *topic, pos position.Position) (msgs
 	l.unasked.Store(0)
 	ok = ok && newest.Epoch == pos.Epoch && newest.Offset == pos.Offset+uint64(len(msgs))
 	return msgs, newest, ok, nil
+}
+
+// newestOf reads the newest position, as the history tells it.
+func newestOf(text string) (position.Position, error) {
+	newest, _ := position.Parse(text)
+	if newest.Epoch == "" {
+		return newest, fmt.Errorf("the newest position is %.50q, which is none", text)
+	}
+	return newest, nil
 }
 
 // deliveries makes deliveries of the messages after pos.

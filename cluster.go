@@ -184,7 +184,9 @@ func (l *link) want(key roomKey) *topic {
 	}
 	l.h.mu.Lock()
 	defer l.h.mu.Unlock()
-	return l.topicLocked(key, Retention{})
+	t := l.topicLocked(key, Retention{})
+	t.dueAgainLocked(time.Now())
+	return t
 }
 
 // announce tells other nodes that a client, which came with a session that this one doesn't know, has begun another one: the node that
@@ -311,71 +313,6 @@ func (l *link) tick() {
 	l.tellPositions(now)
 }
 
-// chores is the goroutine that does what takes the broker's time, one thing after the other: it leaves topics that nobody needs,
-// and tries again what has failed.
-func (l *link) chores(now time.Time) {
-	defer l.work.Done()
-	h := l.h
-	var stops []func()
-	var closed, quiet []*topic
-	h.mu.Lock()
-	for _, t := range l.topics {
-		t.forgetFormerLocked(now)
-		switch {
-		case t.state == topicOpen && t.users == 0 && now.Sub(t.idle) >= t.lingers():
-			if stop := t.forgetLocked(); stop != nil {
-				stops = append(stops, stop)
-			}
-		case t.state == topicClosed && t.users > 0:
-			t.users++
-			closed = append(closed, t)
-		case t.recent.active && t.recent.joins == 0 && now.Sub(t.recent.used) >= recentTime:
-			t.recent = recent{}
-		case l.remote && t.state == topicOpen && t.keep.keeps() && !t.holding && now.Sub(t.checked) >= t.quiet:
-			quiet = append(quiet, t)
-		}
-	}
-	if len(quiet) > 0 && !l.checking && !l.stopped {
-		l.checking = true
-		l.work.Add(1)
-		go l.check(quiet)
-	}
-	h.mu.Unlock()
-	for _, stop := range stops {
-		stop()
-	}
-	l.reopen(closed)
-	l.renewWatches(now)
-	h.mu.Lock()
-	l.busy = false
-	h.mu.Unlock()
-}
-
-// reopen tries again to subscribe to topics, which have one user more for it.
-func (l *link) reopen(closed []*topic) {
-	var err error
-	for _, t := range closed {
-		var again *topic
-		if err == nil { // else the others would fare the same
-			again, err = l.acquire(t.key, t.keep)
-		}
-		l.h.mu.Lock()
-		if again != nil {
-			again.releaseLocked()
-		}
-		t.releaseLocked()
-		l.h.mu.Unlock()
-	}
-}
-
-// lingers is how long a topic is kept that nobody needs. History that is this node's alone ends with it.
-func (t *topic) lingers() time.Duration {
-	if t.l.remote && t.l.memory != nil && t.keep.keeps() {
-		return t.keep.outlives()
-	}
-	return linger
-}
-
 // stop ends the link: the last handler is shut down.
 func (l *link) stop(ctx context.Context) error {
 	h := l.h
@@ -404,9 +341,7 @@ func (l *link) stop(ctx context.Context) error {
 	go func() { // ends with the work
 		defer close(done)
 		for _, stop := range stops {
-			if stop != nil {
-				stop()
-			}
+			l.end(stop)
 		}
 		l.work.Wait()
 	}()

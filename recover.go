@@ -103,7 +103,9 @@ func (t *topic) rememberLocked(socket string, s *Socket) {
 	if t.was == nil {
 		t.was = make(map[string]formerMember)
 	}
-	t.was[socket] = formerMember{s, time.Now().Add(recallTime)}
+	now := time.Now()
+	t.was[socket] = formerMember{s, now.Add(recallTime)}
+	t.dueAgainLocked(now)
 }
 
 // formerMember is a member that was another socket until lately.
@@ -280,8 +282,10 @@ func (t *topic) find(from position.Position, limit int) (denied bool) {
 func (t *topic) found() {
 	t.l.h.mu.Lock()
 	defer t.l.h.mu.Unlock()
-	t.recent.joins--
-	t.recent.used = time.Now()
+	if t.recent.joins--; t.recent.joins == 0 {
+		t.recent.used = time.Now()
+		t.dueAgainLocked(t.recent.used)
+	}
 }
 
 // ask asks the history for what came after from. ok is false if that can't be had, or is more than limit bytes.

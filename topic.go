@@ -21,6 +21,8 @@ type topic struct {
 	state   topicState
 	users   int           // the room's members, as one, and who is about to join or publish
 	idle    time.Time     // since when there are none
+	due     time.Time     // when chores look at it; zero: not at all
+	turn    int           // index in the link's agenda
 	opening chan struct{} // topicOpening: closed when that is over
 	err     error         // how it ended last
 	stop    func()        // ends the subscription
@@ -128,6 +130,8 @@ func (t *topic) releaseLocked() {
 	if t.users--; t.users == 0 {
 		if t.idle = time.Now(); t.state == topicClosed {
 			t.forgetLocked()
+		} else {
+			t.dueAgainLocked(t.idle)
 		}
 	}
 }
@@ -138,6 +142,7 @@ func (t *topic) forgetLocked() (stop func()) {
 	if t.l.topics[t.key] == t {
 		delete(t.l.topics, t.key)
 	}
+	t.undueLocked()
 	stop, t.stop = t.stop, nil
 	t.held, t.recent, t.ahead = nil, recent{}, nil
 	return stop
@@ -150,33 +155,32 @@ func (t *topic) open() (err error) {
 	defer cancel()
 	var stop func()
 	var pos position.Position
-	err = errors.New("wsctl: the broker has ended the goroutine") // it has panicked
+	err = errors.New("wsctl: the broker has ended the goroutine")
 	defer func() {
-		if late := t.openedLocked(stop, pos, err); late != nil {
-			late()
+		if err != nil {
+			l.end(stop)
 		}
+		l.end(t.opened(stop, pos, err))
 	}()
 	what := fmt.Sprintf("subscribing to %q", t.name)
-	stop, err = l.broker.Subscribe(ctx, t.name, t.deliver)
-	if err == nil && t.keep.keeps() {
+	err = l.safely(func() (err error) {
+		if stop, err = l.broker.Subscribe(ctx, t.name, t.deliver); err != nil || !t.keep.keeps() {
+			return err
+		}
 		var newest string
 		if _, newest, _, err = l.keeper.Since(ctx, t.name, ""); err == nil {
-			if pos, _ = position.Parse(newest); pos.Epoch == "" {
-				err = fmt.Errorf("its newest position is %.50q, which is none", newest)
-			}
+			pos, err = newestOf(newest)
 		}
-		if err != nil {
-			stop()
-		}
-	}
+		return err
+	})
 	if err = l.outcome(what, err); err != nil {
 		err = unavailable{err, notJoined}
 	}
 	return err
 }
 
-// openedLocked takes the outcome of open. It returns the end of a subscription that came too late: the hub has ended meanwhile.
-func (t *topic) openedLocked(stop func(), pos position.Position, err error) (late func()) {
+// opened takes the outcome of open. It returns the end of a subscription that came too late: the hub has ended meanwhile.
+func (t *topic) opened(stop func(), pos position.Position, err error) (late func()) {
 	h := t.l.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -191,11 +195,13 @@ func (t *topic) openedLocked(stop func(), pos position.Position, err error) (lat
 	case err != nil:
 		t.state = topicClosed
 		t.holding, t.held, t.heldBytes, t.overflow = false, nil, 0, false
+		t.dueAgainLocked(time.Now())
 	default:
 		t.state, t.stop = topicOpen, stop
 		if t.keep.keeps() {
 			t.pos, t.checked, t.quiet = pos, time.Now(), checkEvery
 			t.goOnLocked()
+			t.dueAgainLocked(t.checked)
 		}
 		if t.key.kind == kindEveryone || t.key.kind == kindSocket {
 			t.l.heardAgainLocked()
