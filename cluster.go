@@ -41,6 +41,11 @@ func (c *cluster) init() {
 	c.asks = make(map[uint64]*inquiry)
 }
 
+// hearsLocked tells whether what others say reaches this node. Before that there is no use in asking. mu is held.
+func (c *cluster) hearsLocked() bool {
+	return c.all != nil && c.all.state == topicOpen && c.own.state == topicOpen
+}
+
 // connect begins to listen to other nodes. If the broker is away it goes on without, and tries again later.
 func (l *link) connect() {
 	h := l.h
@@ -60,7 +65,9 @@ func (l *link) connect() {
 		return
 	}
 	l.cluster.all, l.cluster.own = all, own
-	l.heardAgainLocked()
+	if l.cluster.hearsLocked() {
+		l.heardAgainLocked()
+	}
 	l.tickLocked()
 }
 
@@ -68,7 +75,7 @@ func (l *link) connect() {
 func (l *link) connectBefore(ctx context.Context) error {
 	h, c := l.h, &l.cluster
 	h.mu.Lock()
-	if c.all != nil && c.all.state == topicOpen && c.own.state == topicOpen || h.ended || l.stopped {
+	if c.hearsLocked() || h.ended || l.stopped {
 		h.mu.Unlock()
 		return nil
 	}

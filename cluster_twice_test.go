@@ -157,3 +157,20 @@ func TestTwoHandlers(t *testing.T) {
 		v.cancel()
 	})
 }
+
+// A node that begins asks who is there when it hears the answers: not before it has subscribed to what others say.
+func TestMembersOfANewNode(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
+		crowd(t, n2, "r", 2)
+		b1.Calls(func(_ context.Context, method, _ string, call func() error) error {
+			if method == "Subscribe" {
+				time.Sleep(300 * time.Millisecond)
+			}
+			return call()
+		})
+		if m, err := n1.hub.Room("r").Members(t.Context()); err != nil || len(m) != 2 {
+			t.Errorf("%d, %v", len(m), err)
+		}
+	})
+}

@@ -203,7 +203,7 @@ func (t *topic) opened(stop func(), pos position.Position, err error) (late func
 			t.goOnLocked()
 			t.dueAgainLocked(t.checked)
 		}
-		if t.key.kind == kindEveryone || t.key.kind == kindSocket {
+		if c := &t.l.cluster; (t == c.all || t == c.own) && c.hearsLocked() {
 			t.l.heardAgainLocked()
 		}
 	}
