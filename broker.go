@@ -93,6 +93,8 @@ type link struct {
 
 	seq     atomic.Uint64 // of the newest packet
 	failing atomic.Int64  // since when the broker has failed all the time, in nanoseconds of an instant; 0: it hasn't
+	told    atomic.Bool   // the log says so
+	logged  atomic.Int64  // when it last did, Unix seconds
 	slow    atomic.Bool   // ... by not answering in time
 	unasked atomic.Int64  // since when histories couldn't be asked, as failing
 

@@ -163,6 +163,7 @@ func TestBrokerStrange(t *testing.T) {
 		if err := b1.PublishKeep(ctx, "rk", strange[0], keep); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		c.Reconnect()
 		if at, recovered := joined(c, t, "k"); recovered != "true" || offset(at) != "4" {
 			t.Errorf("recovery past a stranger's bytes: %s, %s", at, recovered)
@@ -174,6 +175,7 @@ func TestBrokerStrange(t *testing.T) {
 		if err := b1.PublishKeep(ctx, "rk", strange[7], keep); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		c.Reconnect()
 		if at, recovered := joined(c, t, "k"); recovered != "false" || offset(at) != "6" {
 			t.Errorf("recovery past another version: %s, %s", at, recovered)
@@ -334,6 +336,7 @@ func TestBrokerPanics(t *testing.T) {
 		}
 		c.Cut()
 		d.Send("Leave", "r")
+		synctest.Wait()
 		b.Cut()
 		b.Reconnect()               // has the history asked for what was missed
 		time.Sleep(2 * time.Minute) // beats, a subscription ends, the session too

@@ -82,17 +82,23 @@ func (h *Hub) waitWritten(ctx context.Context, sockets []*Socket) {
 	}
 }
 
-// catchUpLocked gives members what they have missed, so many bytes, or tells them that it can't be had. The topic is holding. mu is held,
-// but not while it asks; afterwards so is giving, unless given is negative.
+// catchUpLocked gives members what they have missed, so many bytes, or tells them that it can't be had; of a history that has begun
+// anew they get all that there is. The topic is holding. mu is held, but not while it asks; afterwards so is giving, unless given is
+// negative.
 func (t *topic) catchUpLocked() (given int, err error) {
 	l, h := t.l, t.l.h
 	pos := t.pos
 	t.asked, t.overflow = len(t.held), false
 	h.mu.Unlock()
 	ctx, cancel := l.limit()
-	msgs, newest, ok, err := l.since(ctx, t, pos)
+	from := pos
+	msgs, newest, ok, err := l.since(ctx, t, from)
+	if err == nil && !ok && newest.Epoch != from.Epoch {
+		from = position.Position{Epoch: newest.Epoch}
+		msgs, newest, ok, err = l.since(ctx, t, from)
+	}
 	cancel()
-	missed := t.deliveries(pos, msgs)
+	missed := t.deliveries(from, msgs)
 	for _, d := range missed {
 		given += len(d.frames.plain)
 	}
@@ -105,14 +111,16 @@ func (t *topic) catchUpLocked() (given int, err error) {
 	if t.state != topicOpen {
 		return 0, nil
 	}
-	if ok && given <= h.buffer/2 { // else all members would be closed as slow
-		for _, d := range missed {
-			t.giveLocked(d)
-		}
-	} else {
-		t.pos, t.ahead, given = newest, nil, 0
-		t.recent.restart(newest)
+	if !ok || given > h.buffer/2 { // all members would be closed as slow
+		from, missed, given, ok = newest, nil, 0, false
+	}
+	if !ok || from != pos {
+		t.pos, t.ahead = from, nil
+		t.recent.restart(from)
 		t.tellLostLocked(nil)
+	}
+	for _, d := range missed {
+		t.giveLocked(d)
 	}
 	t.checked = time.Now()
 	t.goOnLocked()

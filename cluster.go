@@ -10,7 +10,7 @@ const (
 	tickEvery  = time.Second
 	beatEvery  = 3 * time.Second
 	nodeDies   = 10 * time.Second // without a beat
-	settleTime = time.Second      // in which a node that has just begun hears of the others
+	settleTime = 2 * tickEvery    // in which a node that has just begun hears of the others
 	pauseTime  = 4 * time.Second  // between two ticks, of a node that was paused: what it heard of others means nothing
 	byeTime    = time.Minute      // that a node is remembered which has said that it ends
 
@@ -242,8 +242,12 @@ func (l *link) hear(p *packet) {
 	}
 	switch p.kind {
 	case packetBeat:
-		if p.flags&beatAsk != 0 && (!known || time.Since(l.cluster.beat) >= tickEvery) { // else it hears of this one soon
+		switch {
+		case p.flags&beatAsk == 0:
+		case !known || time.Since(l.cluster.beat) >= tickEvery:
 			l.beatLocked()
+		default: // it may have missed that beat. The next tick has one for all who ask
+			l.cluster.beat = time.Time{}
 		}
 	case packetAsk:
 		l.postLocked(func() { l.answer(p) })

@@ -1,9 +1,11 @@
 package wsctl_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -161,4 +163,31 @@ func TestImpatientMembers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A broker that does one thing and not another doesn't fill the log.
+func TestOutagesInTheLog(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := wsctltest.NewBroker()
+		log := new(bytes.Buffer)
+		n := newNode(t, &wsctl.Hub{Broker: b, History: keepTen}, wsctl.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
+		b.Calls(func(_ context.Context, method, _ string, call func() error) error {
+			if method == "PublishKeep" {
+				return errors.New("out of memory")
+			}
+			return call()
+		})
+		for i := range 200 {
+			if err := n.hub.Room("k").Send("said", i); err == nil {
+				t.Fatal("sent")
+			}
+			say(t, n.hub.Room("r"), "x")
+			if i == 99 {
+				time.Sleep(time.Minute)
+			}
+		}
+		if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != 4 || !strings.Contains(lines[2], "out of memory") || !strings.Contains(lines[3], "is back") {
+			t.Errorf("%d lines: %.1000q", len(lines), lines)
+		}
+	})
 }

@@ -18,18 +18,18 @@ func (r Room) Members(ctx context.Context) ([]Member, error) {
 		return nil, err
 	}
 	all := []Member{}
-	for _, s := range r.sockets() {
-		all = append(all, s.member())
-	}
-	l := r.hub.link()
-	if l == nil || !l.remote {
-		return all, nil
-	}
-	others, err := l.ask(ctx, r.key)
-	for _, m := range others {
-		if !r.excepts(m.Socket) {
-			all = append(all, m)
+	var err error
+	if l := r.hub.link(); l != nil && l.remote {
+		var others []Member
+		others, err = l.ask(ctx, r.key)
+		for _, m := range others {
+			if !r.excepts(m.Socket) {
+				all = append(all, m)
+			}
 		}
+	}
+	for _, s := range r.sockets() { // last: asking takes its time
+		all = append(all, s.member())
 	}
 	return all, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,8 @@ func (l *link) end(stop func()) {
 	}
 }
 
-// outcome notes whether the broker did what it was asked for, and returns its error with what was asked.
+// outcome notes whether the broker did what it was asked for, and returns its error with what was asked. The log hears of it once a
+// minute at most: some things may fail while others succeed.
 func (l *link) outcome(what string, err error) error {
 	if err == nil {
 		if l.slow.Load() {
@@ -44,7 +46,9 @@ func (l *link) outcome(what string, err error) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			l.slow.Store(true)
 		}
-		if l.failing.CompareAndSwap(0, int64(since(time.Now()))) {
+		l.failing.CompareAndSwap(0, int64(since(time.Now())))
+		if !l.told.Load() && onceAMinute(&l.logged) {
+			l.told.Store(true)
 			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
 		}
 	}
@@ -56,7 +60,9 @@ func (l *link) isDown() bool { return l.failing.Load() != 0 }
 
 // isBack goes on after the broker has failed for so long.
 func (l *link) isBack(after time.Duration) {
-	l.h.log().Info("wsctl: the broker is back")
+	if l.told.Swap(false) {
+		l.h.log().Info("wsctl: the broker is back")
+	}
 	l.h.mu.Lock()
 	defer l.h.mu.Unlock()
 	l.chored = time.Time{} // there may be something to try again
@@ -78,11 +84,16 @@ func (l *link) patient() bool {
 	return began == 0 || since(time.Now())-instant(began) < brokerTimeout
 }
 
+// onceAMinute tells whether a minute has gone by since the last time that it said so, which is kept in last, in Unix seconds.
+func onceAMinute(last *atomic.Int64) bool {
+	now, before := time.Now().Unix(), last.Load()
+	return now-before >= 60 && last.CompareAndSwap(before, now)
+}
+
 // stranger notes a message that isn't of a hub of this version. The log has one a minute.
 func (l *link) stranger(topic string, err error) {
 	l.failures.Add(1)
-	now, last := time.Now().Unix(), l.strangers.Load()
-	if now-last >= 60 && l.strangers.CompareAndSwap(last, now) {
+	if onceAMinute(&l.strangers) {
 		l.h.log().Warn("wsctl: ignored what came from the broker", "topic", topic, "error", err)
 	}
 }
