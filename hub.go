@@ -206,8 +206,6 @@ func (h *Hub) enter(s *Socket) {
 	l := h.link()
 	if l != nil && l.remote {
 		l.connect()
-		everyone = l.want(roomKey{kindEveryone, ""})
-		defer l.release(everyone)
 		if name != "" {
 			user = l.want(roomKey{kindUser, name})
 			defer l.release(user)
@@ -216,6 +214,7 @@ func (h *Hub) enter(s *Socket) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if l != nil && l.remote {
+		everyone = l.cluster.all
 		l.wakeLocked()
 	}
 	if h.sockets == nil {
