@@ -2,6 +2,8 @@ package wsctl_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -170,4 +172,24 @@ func TestNetConnClosedOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCanceledIsNoFailure has methods end because their client has gone: that isn't worth a warning.
+func TestCanceledIsNoFailure(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h, log := newHandler(t, &kit{ctx: func(ctx context.Context, _ *wsctl.Socket, _ json.RawMessage) (any, error) {
+			<-ctx.Done()
+			return nil, fmt.Errorf("reading: %w", ctx.Err())
+		}}, &wsctl.Options{Resume: -1})
+		for _, id := range []int{0, 1} {
+			c := serve(t, h).dial(t, nil)
+			c.send(call(id, "Ctx", ""))
+			synctest.Wait()
+			c.nc.Close()
+			synctest.Wait()
+		}
+		if got := log.String(); strings.Contains(got, "WARN") || strings.Contains(got, "ERROR") || strings.Count(got, "wsctl: canceled") != 2 {
+			t.Errorf("log: %s", got)
+		}
+	})
 }

@@ -60,8 +60,11 @@ func (s *Socket) bad(c *conn, e envelope, err error) (replaced bool) {
 // logFailure logs why a message failed: loudly if the application did, within limits if it may be the client's doing.
 func (s *Socket) logFailure(e envelope, err error) {
 	var client *Error
+	var o obeyed
 	switch {
 	case err == errPanicked: // logged
+	case errors.As(err, &o):
+		s.h.log().Debug("wsctl: canceled", "type", string(e.typ), "id", e.id, "socket", s.id)
 	case errors.As(err, &client), errors.Is(err, context.Canceled), errors.Is(err, ErrClosed), errors.Is(err, ErrSlow):
 		s.logClient("wsctl: message failed", "type", string(e.typ), "error", err)
 	default:

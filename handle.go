@@ -69,8 +69,16 @@ func (s *Socket) invoke(ctx context.Context, t target, e envelope, fault error) 
 	default:
 		result, err = t.dispatch(ctx, s, e, true)
 	}
-	return result, checked(err)
+	if err = checked(err); err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = obeyed{err}
+	}
+	return result, err
 }
+
+// obeyed is the error of a method that has ended since its context was canceled.
+type obeyed struct{ error }
+
+func (o obeyed) Unwrap() error { return o.error }
 
 // checked asks err what will be asked of it while a panic is still recovered: an error that is a nil pointer, the oldest trap
 // of Go, may panic when it is unwrapped or printed. A nil one of our own says nothing, and becomes an error that does.
