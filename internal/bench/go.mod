@@ -14,9 +14,9 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/olahol/melody v1.1.4
 	github.com/redis/rueidis v1.0.79
-	github.com/wsctl/wsctl v0.0.0
-	github.com/wsctl/wsctl/contrib/wsctlnats v0.0.0
-	github.com/wsctl/wsctl/contrib/wsctlredis v0.0.0
+	github.com/wsctl/wsctl v0.1.0
+	github.com/wsctl/wsctl/contrib/wsctlnats v0.1.0
+	github.com/wsctl/wsctl/contrib/wsctlredis v0.1.0
 	golang.org/x/sys v0.50.0
 	gonum.org/v1/plot v0.17.0
 )

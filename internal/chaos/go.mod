@@ -5,9 +5,9 @@ go 1.26.0
 require (
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/redis/rueidis v1.0.79
-	github.com/wsctl/wsctl v0.0.0
-	github.com/wsctl/wsctl/contrib/wsctlnats v0.0.0
-	github.com/wsctl/wsctl/contrib/wsctlredis v0.0.0
+	github.com/wsctl/wsctl v0.1.0
+	github.com/wsctl/wsctl/contrib/wsctlnats v0.1.0
+	github.com/wsctl/wsctl/contrib/wsctlredis v0.1.0
 )
 
 require (
