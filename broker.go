@@ -3,6 +3,7 @@ package wsctl
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,12 +92,10 @@ type link struct {
 
 	giving sync.Mutex // held while members are given what they have missed of a room; taken before the hub's mu
 
-	seq     atomic.Uint64 // of the newest packet
-	failing atomic.Int64  // since when the broker has failed all the time, in nanoseconds of an instant; 0: it hasn't
-	told    atomic.Bool   // the log says so
-	logged  atomic.Int64  // when it last did, Unix seconds
-	slow    atomic.Bool   // ... by not answering in time
-	unasked atomic.Int64  // since when histories couldn't be asked, as failing
+	seq  atomic.Uint64 // of the newest packet
+	slow atomic.Bool   // the broker has failed to answer in time
+
+	conditions [services]condition
 
 	failures, gaps, recovered, notRecovered atomic.Uint64
 	strangers                               atomic.Int64 // when one was last logged, Unix seconds
@@ -266,7 +265,7 @@ func (l *link) publishBefore(ctx context.Context, topic string, p *packet) error
 	if err != nil && ctx.Err() != nil { // not for any fault of the broker's
 		return ctx.Err()
 	}
-	if err = l.outcome("publishing", err); err != nil {
+	if err = l.outcome(publishing, "publishing", err); err != nil {
 		return unavailable{err, notSent}
 	}
 	return nil
@@ -277,7 +276,7 @@ func (l *link) publishKept(topic string, p *packet, keep Retention) error {
 	ctx, cancel := context.WithTimeout(context.Background(), brokerTimeout)
 	defer cancel()
 	err := l.safely(func() error { return l.keeper.PublishKeep(ctx, topic, p.encode(), keep) })
-	if err := l.outcome("publishing", err); err != nil {
+	if err := l.outcome(keeping, "publishing what is kept", err); err != nil {
 		return unavailable{err, notSent}
 	}
 	return nil
@@ -297,6 +296,20 @@ func (l *link) topicName(key roomKey) string {
 		return "n" + nodeOf(key.name)
 	default:
 		return "r" + key.name
+	}
+}
+
+// String names a room for those who read logs.
+func (k roomKey) String() string {
+	switch k.kind {
+	case kindEveryone:
+		return "all nodes"
+	case kindUser:
+		return fmt.Sprintf("user %q", k.name)
+	case kindSocket:
+		return "this node"
+	default:
+		return fmt.Sprintf("room %q", k.name)
 	}
 }
 

@@ -136,11 +136,9 @@ func (l *link) since(ctx context.Context, t *topic, pos position.Position) (msgs
 		}
 		return err
 	})
-	if err := l.outcome(fmt.Sprintf("asking for the history of %q", t.name), err); err != nil {
-		l.unasked.CompareAndSwap(0, int64(since(time.Now())))
+	if err := l.outcome(recalling, "asking for the history of "+t.key.String(), err); err != nil {
 		return nil, newest, false, err
 	}
-	l.unasked.Store(0)
 	ok = ok && newest.Epoch == pos.Epoch && newest.Offset == pos.Offset+uint64(len(msgs))
 	return msgs, newest, ok, nil
 }
@@ -160,7 +158,7 @@ func (t *topic) deliveries(pos position.Position, msgs [][]byte) (all []delivery
 		pos.Offset++
 		p, err := decodePacket(msg)
 		if err != nil {
-			t.l.stranger(t.name, err)
+			t.l.stranger(t.key, err)
 		}
 		all = append(all, t.delivery(pos, p, err, len(msg)))
 	}

@@ -186,8 +186,16 @@ func TestOutagesInTheLog(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 		}
-		if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != 4 || !strings.Contains(lines[2], "out of memory") || !strings.Contains(lines[3], "is back") {
+		if !n.handler.Stats().BrokerDown {
+			t.Error("Stats.BrokerDown: it can't keep anything")
+		}
+		b.Calls(nil)
+		say(t, n.hub.Room("k"), "x")
+		if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "out of memory") || !strings.Contains(lines[1], "is back") {
 			t.Errorf("%d lines: %.1000q", len(lines), lines)
+		}
+		if n.handler.Stats().BrokerDown {
+			t.Error("Stats.BrokerDown")
 		}
 	})
 }

@@ -63,7 +63,7 @@ func (l *link) ask(ctx context.Context, key roomKey) (members []Member, err erro
 		return nil, err
 	}
 	h := l.h
-	if l.isDown() { // others may be taken for dead
+	if l.fails(publishing) > 0 { // others may be taken for dead
 		if err := l.publishBefore(ctx, "a", l.packet(packetBeat)); err != nil {
 			return nil, err
 		}

@@ -162,7 +162,6 @@ func (t *topic) open() (err error) {
 		}
 		l.end(t.opened(stop, pos, err))
 	}()
-	what := fmt.Sprintf("subscribing to %q", t.name)
 	err = l.safely(func() (err error) {
 		if stop, err = l.broker.Subscribe(ctx, t.name, t.deliver); err != nil || !t.keep.keeps() {
 			return err
@@ -173,7 +172,7 @@ func (t *topic) open() (err error) {
 		}
 		return err
 	})
-	if err = l.outcome(what, err); err != nil {
+	if err = l.outcome(subscribing, "subscribing to "+t.key.String(), err); err != nil {
 		err = unavailable{err, notJoined}
 	}
 	return err
@@ -236,7 +235,7 @@ func (t *topic) deliver(pos string, msg []byte) {
 	}
 	p, err := decodePacket(msg)
 	if err != nil {
-		l.stranger(t.name, err)
+		l.stranger(t.key, err)
 	}
 	if !t.keep.keeps() {
 		if err == nil {
@@ -247,7 +246,7 @@ func (t *topic) deliver(pos string, msg []byte) {
 	at, ok := position.Parse(pos)
 	if !ok {
 		if err == nil {
-			l.stranger(t.name, fmt.Errorf("its position is %.50q, which is none: is Hub.History the same on all nodes?", pos))
+			l.stranger(t.key, fmt.Errorf("its position is %.50q, which is none: is Hub.History the same on all nodes?", pos))
 		}
 		return
 	}

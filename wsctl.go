@@ -194,7 +194,7 @@ type Stats struct {
 	Streams      int  // of them, those that stream
 	QueuedBytes  int  // to be written
 	HistoryBytes int  // of rooms of the hub, in memory
-	BrokerDown   bool // the hub's Broker failed when it was last asked for something
+	BrokerDown   bool // the hub's Broker fails: to publish, to keep, to subscribe or to say what it has kept
 
 	// Since New.
 	Opened      uint64         // sockets that OnOpen agreed to
