@@ -90,7 +90,7 @@ type link struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines
 
-	giving sync.Mutex // held while members are given what they have missed of a room; taken before the hub's mu
+	giving chan struct{} // holds one while members are given what they have missed of a room; no mutex, since they are waited for
 
 	seq  atomic.Uint64 // of the newest packet
 	slow atomic.Bool   // the broker has failed to answer in time
@@ -145,7 +145,8 @@ func (h *Hub) link() *link {
 }
 
 func newLink(h *Hub) *link {
-	l := &link{h: h, remote: h.Broker != nil, node: rand.Text()[:10], topics: make(map[roomKey]*topic), own: make(map[uint64]ownState)}
+	l := &link{h: h, remote: h.Broker != nil, node: rand.Text()[:10], giving: make(chan struct{}, 1),
+		topics: make(map[roomKey]*topic), own: make(map[uint64]ownState)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.cluster.init()
 	keeper, keeps := h.Broker.(HistoryBroker)

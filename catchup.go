@@ -52,7 +52,7 @@ func (l *link) find() {
 			h.mu.Lock()
 		}
 		if given >= 0 {
-			l.giving.Unlock()
+			<-l.giving
 		}
 		if err == nil {
 			pause = 100 * time.Millisecond
@@ -78,7 +78,7 @@ func (h *Hub) waitWritten(ctx context.Context, sockets []*Socket) {
 	defer cancel()
 	_ = h.waitQuiet(ctx)
 	for _, s := range sockets {
-		s.out.waitHalf(ctx)
+		s.out.waitHalfOnce(ctx)
 	}
 }
 
@@ -106,7 +106,7 @@ func (t *topic) catchUpLocked() (given int, err error) {
 		h.mu.Lock()
 		return -1, err
 	}
-	l.giving.Lock()
+	l.giving <- struct{}{}
 	h.mu.Lock()
 	if t.state != topicOpen {
 		return 0, nil

@@ -199,3 +199,33 @@ func TestOutagesInTheLog(t *testing.T) {
 		}
 	})
 }
+
+// A client that is lost, with a full queue, costs other members of its rooms nothing when gaps are filled.
+func TestGapsOneParked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const rooms = 100
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{SendBuffer: 64 << 10, Resume: time.Minute})
+		slow, fast := wsctltest.Dial(t, n2.handler, &wsctltest.Options{Token: "slow"}), wsctltest.Dial(t, n2.handler, nil)
+		for i := range rooms {
+			joined(slow, t, fmt.Sprint("k", i))
+			joined(fast, t, fmt.Sprint("k", i))
+		}
+		time.Sleep(time.Second)
+		slow.Cut()
+		time.Sleep(time.Second)
+		say(t, n2.hub.User("slow"), strings.Repeat("x", 40<<10)) // more than half of what may wait
+		time.Sleep(time.Second)
+		b2.Cut()
+		for i := range rooms {
+			say(t, n1.hub.Room(fmt.Sprint("k", i)), "1")
+		}
+		start := time.Now()
+		b2.Reconnect()
+		for n := 0; n < rooms; n++ {
+			wsctltest.Expect[string](fast, "said")
+		}
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("%d rooms had their gaps filled after %v, since one member's client is away", rooms, d)
+		}
+	})
+}

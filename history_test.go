@@ -239,6 +239,61 @@ func TestJoinHerd(t *testing.T) {
 	})
 }
 
+// Of a herd, those who have missed more than the first one who asks share an answer, too.
+func TestHerdOlder(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		_, b2, n1, n2 := twoNodes(t, wsctl.Options{})
+		lb := &balancer{}
+		lb.to.Store(n1.handler)
+		var all []*wsctltest.Client
+		for range 26 {
+			c := wsctltest.Dial(t, lb, nil)
+			joined(c, t, "k")
+			all = append(all, c)
+		}
+		near, far := all[0], all[1:]
+		say(t, n1.hub.Room("k"), "1")
+		for _, c := range all {
+			expectSaid(c, t, "1")
+		}
+		for _, c := range far {
+			c.Cut()
+		}
+		say(t, n1.hub.Room("k"), "2")
+		expectSaid(near, t, "2")
+		near.Cut()
+		say(t, n1.hub.Room("k"), "3")
+		lb.to.Store(n2.handler)
+		keeper := wsctltest.Dial(t, n2.handler, nil)
+		joined(keeper, t, "k")
+		var asked atomic.Int32
+		b2.Calls(func(_ context.Context, method, _ string, call func() error) error {
+			if method == "Since" {
+				asked.Add(1)
+				time.Sleep(100 * time.Millisecond)
+			}
+			return call()
+		})
+		for _, c := range all { // the near one first
+			c.Reconnect()
+			c.Send("Join", "k")
+			synctest.Wait()
+		}
+		for i, c := range all {
+			if _, recovered := told(c, t, "k"); recovered != "true" {
+				t.Fatal(recovered)
+			}
+			if i > 0 {
+				expectSaid(c, t, "2")
+			}
+			expectSaid(c, t, "3")
+		}
+		if n := asked.Load(); n > 2 {
+			t.Errorf("the history was asked %d times by %d joins from two positions", n, len(all))
+		}
+	})
+}
+
 // TestEpoch has the broker lose its history: members are told, those who come back as well.
 func TestEpoch(t *testing.T) {
 	bubble(t, func(t *testing.T) {

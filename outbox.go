@@ -20,6 +20,7 @@ type outbox struct {
 	closed     bool       // the socket has ended: nothing more is taken in
 	parked     bool       // its bytes count towards Options.ParkBuffer
 	willFlush  bool       // a fan-out is about to flush
+	tardy      bool       // it was waited in vain for half; then half isn't nil
 	bursts     int32      // handlers at work: the reader's burst, workers
 	corkSlot   int32      // index in corks.list, which guards it, from 1; 0: not in it
 	queue      []segment
@@ -297,7 +298,7 @@ func (o *outbox) take(c *conn) {
 func (o *outbox) wakeHalf() {
 	if o.half != nil && (o.closed || o.waiting() <= o.limit()/2) {
 		close(o.half)
-		o.half = nil
+		o.half, o.tardy = nil, false
 	}
 }
 
@@ -346,6 +347,20 @@ func (o *outbox) waitHalf(ctx context.Context) {
 	case <-half:
 	case <-ctx.Done():
 	}
+}
+
+// waitHalfOnce is waitHalf, unless the queue hasn't been half empty since that was last in vain.
+func (o *outbox) waitHalfOnce(ctx context.Context) {
+	o.mu.Lock()
+	tardy := o.tardy
+	o.mu.Unlock()
+	if tardy {
+		return
+	}
+	o.waitHalf(ctx)
+	o.mu.Lock()
+	o.tardy = o.half != nil
+	o.mu.Unlock()
 }
 
 // flush writes what is queued, as far as the network takes it.

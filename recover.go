@@ -248,8 +248,8 @@ func (t *topic) find(from position.Position, limit int) (denied bool) {
 			h.mu.Lock()
 			continue
 		}
-		first, asking := r.asking == nil, make(chan struct{})
-		if first {
+		asking := make(chan struct{})
+		if r.asking == nil || from.Epoch == t.pos.Epoch { // in place of one who asks for less, or for what there isn't
 			r.asking, r.asked = asking, from
 		}
 		h.mu.Unlock()
@@ -268,10 +268,8 @@ func (t *topic) find(from position.Position, limit int) (denied bool) {
 		if to := from.Offset + uint64(len(missed)); ok && r.from.Epoch == from.Epoch && from.Offset < r.from.Offset && r.from.Offset <= to {
 			r.before(from, missed)
 		}
-		if first {
-			if close(asking); r.asking == asking { // else the topic has begun anew
-				r.asking = nil
-			}
+		if close(asking); r.asking == asking { // else another one asks, or the topic has begun anew
+			r.asking = nil
 		}
 		return err == nil && newest.Epoch == from.Epoch && newest.Offset < from.Offset
 	}
