@@ -47,6 +47,41 @@ func TestLocalUserNotClosed(t *testing.T) {
 	})
 }
 
+// So it does if the topic is subscribed while what is sent is on its way.
+func TestLocalUserDeafMeanwhile(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			b1, _, n1, _ := twoNodes(t, wsctl.Options{})
+			_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+			b1.Cut()
+			c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
+			b1.Reconnect()
+			b1.Calls(func(_ context.Context, method, topic string, call func() error) error {
+				err := call()
+				if method == "Publish" && topic == "ucy" { // its answer takes a while
+					time.Sleep(4 * time.Second)
+				}
+				return err
+			})
+			if closes {
+				if err := n1.hub.User("cy").Close(4003, "banned"); err != nil {
+					t.Fatal(err)
+				}
+				if ce := c.Closed(); ce.Code != 4003 {
+					t.Error(ce)
+				}
+				return
+			}
+			if err := n1.hub.User("cy").Send("said", "hi"); err != nil {
+				t.Fatal(err)
+			}
+			expectSaid(c, t, "hi")
+			time.Sleep(10 * time.Second)
+			c.Quiet()
+		})
+	}
+}
+
 // Members of several rooms, the gaps of all of which are filled at once, aren't closed as slow.
 func TestGapsTooBig(t *testing.T) {
 	bubble(t, func(t *testing.T) {

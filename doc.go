@@ -151,7 +151,7 @@ where it is the first of the room on this node.
 
 A node needs nothing of its load balancer: a client may come to any, each time. Its session, with calls and streams in
 flight, lives on one node: a client that comes back to another begins a new one there, and its rooms recover. docs/CLUSTER.md has the
-rest: what is promised when what fails, numbers, and a plan for many.
+rest: what is promised when what fails, numbers, and a plan for many. A Hub with a Broker and no Handler sends, too: from a job, say.
 
 # What a connection costs
 

@@ -13,8 +13,8 @@ type Presence struct {
 	Joined bool // else it has left
 }
 
-// Watch returns those who are members now, as joined, and then everyone who joins or leaves the room, on all nodes, until ctx is
-// done. Members of a node that dies leave when it is known to be dead, after 10 s. Who joins and leaves before that is looked at
+// Watch returns those who are members now, as joined, first this node's, and then everyone who joins or leaves the room, on all nodes,
+// until ctx is done. A page that draws a list does so when it comes to rest, not for each. Members of a node that dies leave when it is known to be dead, after 10 s. Who joins and leaves before that is looked at
 // is left out. A session that waits for its client to come back is a member, and so is a socket that OnOpen is being asked about, of
 // Everyone and of its user. A method may return the sequence as its stream: where ctx
 // is a method's, it ends when the handler is shut down, too. The error, which ends it, is that of a bad room, as of Send.

@@ -12,11 +12,12 @@ func (l *link) send(key roomKey, body []byte, f frames, except []*Socket) error 
 	}
 	h.mu.Lock()
 	l.own[p.seq] = ownFlying
+	deaf := l.deafLocked(key) // also if it hears before publish returns
 	h.mu.Unlock()
 	err := l.publish(l.topicName(key), p)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	back := err == nil && !l.deafLocked(key) // it will come back to this node's members
+	back := err == nil && !deaf && !l.deafLocked(key) // it will come back to this node's members
 	if back || l.own[p.seq] == ownDelivered {
 		delete(l.own, p.seq)
 		return nil
@@ -37,6 +38,12 @@ func (l *link) deafLocked(key roomKey) bool {
 	return r != nil && r.topic != nil && r.topic.state != topicOpen
 }
 
+func (l *link) deaf(key roomKey) bool {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	return l.deafLocked(key)
+}
+
 // sendKept publishes a message to a room that keeps history.
 func (l *link) sendKept(key roomKey, body []byte, except []*Socket, keep Retention) error {
 	p := l.packet(packetMessage)
@@ -52,11 +59,8 @@ func (l *link) sendClose(r Room, code int, reason string, keep Retention) (err e
 	case keep.keeps():
 		err = l.publishKept(l.topicName(r.key), p, keep)
 	case r.key.kind != kindSocket:
-		err = l.publish(l.topicName(r.key), p)
-		l.h.mu.Lock()
-		deaf := l.deafLocked(r.key)
-		l.h.mu.Unlock()
-		if deaf {
+		deaf := l.deaf(r.key)
+		if err = l.publish(l.topicName(r.key), p); deaf || l.deaf(r.key) {
 			r.closeHere(code, reason)
 		}
 	case s != nil && !r.excepts(s.id):

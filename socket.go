@@ -157,7 +157,8 @@ func (s *Socket) Rooms() []string { return s.h.hub.roomsOf(s) }
 
 // Close sends what is queued, then closes with a code, 1000 or 3000 to 4999, and a reason of at most 123 bytes of UTF-8. It
 // doesn't wait. The socket has ended when it returns nil: its context is done, its rooms are left, messages whose handling has
-// not begun are dropped. The error is [ErrClosed], where it has ended already or is about to, or that of a bad code or reason.
+// not begun are dropped. The error is [ErrClosed], where it has ended already or is about to, or that of a bad code or reason. With
+// 1000, or a code of the application's own from 4410 to 4499, clients of wsctl.v1 don't come back; after others they do.
 func (s *Socket) Close(code int, reason string) error {
 	if err := checkClose(code, reason); err != nil {
 		return err
