@@ -25,6 +25,7 @@ func TestBrokerAway(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // the beats of the beginning
 		b1.Cut()
 		if err := n1.hub.Room("r").Send("said", "local"); err == nil {
 			t.Error("Send without a broker succeeded")
