@@ -124,7 +124,7 @@ func TestBrokerStrange(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
 		c := wsctltest.Dial(t, n1.handler, nil)
-		pos, _ := joined(c, t, "k")
+		joined(c, t, "k")
 		if err := c.Call("Join", "r", nil); err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,6 @@ func TestBrokerStrange(t *testing.T) {
 			t.Errorf("recovery past another version: %s, %s", at, recovered)
 		}
 		c.Quiet()
-		_ = pos
 	})
 }
 

@@ -194,7 +194,7 @@ func TestNodes(t *testing.T) {
 
 func TestNodesRecover(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b1, b2, n1, n2 := twoNodes(t, wsctl.Options{})
+		b1, _, n1, n2 := twoNodes(t, wsctl.Options{})
 		lb := &balancer{}
 		lb.to.Store(n1.handler)
 		c := wsctltest.Dial(t, lb, nil)
@@ -236,7 +236,6 @@ func TestNodesRecover(t *testing.T) {
 		c.Quiet()
 		d.Quiet()
 		b1.Deliveries(nil)
-		_ = b2
 	})
 }
 

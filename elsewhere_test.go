@@ -114,25 +114,30 @@ func TestWatchStream(t *testing.T) {
 		d, _ := n.enter(t)
 		d.send(msg("Join", `"r"`))
 		synctest.Wait()
-		c.send(call(1, "Who", `"r"`))
-		t.Log(c.read())
-		d.send(msg("Leave", `"r"`))
-		t.Log(c.read())
-		c.send(call(1, "$cancel", ""))
-		t.Log(c.read())
-		c.send(call(2, "Who", `""`))
-		t.Log(c.read())
-		c.send(call(3, "All", `"r"`))
-		t.Log(c.read())
-		var b bytes.Buffer
-		if err := h.WriteTypes(&b); err != nil {
-			t.Error(err)
+		var member string
+		for s := range h.Hub().Room("r").Sockets() {
+			member = s.ID()
 		}
-		t.Log(b.String())
+		c.send(call(1, "Who", `"r"`))
+		c.want(call(1, "$item", `{"Socket":"`+member+`","User":"","Joined":true}`))
+		d.send(msg("Leave", `"r"`))
+		c.want(call(1, "$item", `{"Socket":"`+member+`","User":"","Joined":false}`))
+		c.send(call(1, "$cancel", ""))
+		c.want(replied(1, ""))
+		c.send(call(2, "Who", `""`))
+		c.want(failed(2, "internal", ""))
+		c.send(call(3, "All", `"r"`))
+		c.want(replied(3, "[]"))
+		var b bytes.Buffer
+		if err := h.WriteTypes(&b); err != nil || !strings.Contains(b.String(), "Who: { req: string; item: Presence }") {
+			t.Errorf("%v: %s", err, b.String())
+		}
 		d.send(call(1, "Who", `"r"`))
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		t.Log("Shutdown", h.Shutdown(ctx))
+		if err := h.Shutdown(ctx); err != nil { // ends the stream
+			t.Error(err)
+		}
 	})
 }

@@ -63,3 +63,32 @@ func TestAfterShutdown(t *testing.T) {
 		}
 	})
 }
+
+// A hub that has ended, and is still asked, is no node for which others wait.
+func TestHubEndedIsNoNode(t *testing.T) {
+	for _, watches := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			_, _, n1, n2 := twoNodes(t, wsctl.Options{})
+			crowd(t, n1, "r", 1)
+			crowd(t, n2, "r", 1)
+			time.Sleep(5 * time.Second)
+			if err := n1.handler.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if watches { // an application that goes on watching
+				v := watchRoom(t, n1.hub.Room("r"))
+				defer v.cancel()
+				time.Sleep(time.Minute)
+			} else if m, err := n1.hub.Room("r").Members(t.Context()); err == nil {
+				t.Errorf("Members of a hub that has ended: %v", m)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			start := time.Now()
+			m, err := n2.hub.Room("r").Members(ctx)
+			if took := time.Since(start); err != nil || len(m) != 1 || took > time.Second {
+				t.Errorf("Members took %v: %v, %v", took, m, err)
+			}
+		})
+	}
+}

@@ -8,8 +8,9 @@ import (
 )
 
 // Members returns the members of now, of all nodes, in no order. With a Broker it asks the other nodes, each of which answers with all
-// its members (so it isn't for every request), and waits for them: for one that doesn't answer until it is known to be dead, at most 10 s. The error is that of a bad
-// room, as of Send, of the broker, of a node that lives and doesn't answer in 12 s, or ctx's; then there are the members that are known of.
+// its members (so it isn't for every request), and waits for them: for one that doesn't answer until it is known to be dead, at most
+// 10 s, and in the first 2 s of this node, until it knows the others. The error is that of a bad room, as of Send, of a hub that has
+// ended, of the broker, of a node that lives and doesn't answer in 12 s, or ctx's; then there are the members that are known of.
 func (r Room) Members(ctx context.Context) ([]Member, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -63,6 +64,12 @@ func (l *link) ask(ctx context.Context, key roomKey) (members []Member, err erro
 		return nil, err
 	}
 	h := l.h
+	h.mu.Lock()
+	begun := l.cluster.all != nil
+	h.mu.Unlock()
+	if !begun { // it is no node any more: others would wait for its answers
+		return nil, errEnded
+	}
 	if l.fails(publishing) > 0 { // others may be taken for dead
 		if err := l.publishBefore(ctx, "a", l.packet(packetBeat)); err != nil {
 			return nil, err

@@ -323,7 +323,7 @@ func (l *link) renewWatches(now time.Time) {
 				delete(w.others, node)
 			}
 		}
-		if since := now.Sub(w.asked); len(w.watchers) > 0 && (since >= askEvery || w.again && since >= tickEvery) {
+		if since := now.Sub(w.asked); len(w.watchers) > 0 && l.cluster.all != nil && (since >= askEvery || w.again && since >= tickEvery) {
 			w.asked, w.again = now, false
 			p := l.packet(packetAsk)
 			p.key, p.watch = key, true

@@ -3,8 +3,6 @@ package wsctl_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -451,7 +449,6 @@ func TestSendThenClose(t *testing.T) {
 		t.Run(room, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				_, _, n1, n2 := twoNodes(t, wsctl.Options{})
-				var got []string
 				all := []*wsctltest.Client{wsctltest.Dial(t, n1.handler, nil), wsctltest.Dial(t, n2.handler, nil)}
 				for _, c := range all {
 					c.Send("Join", room)
@@ -464,11 +461,11 @@ func TestSendThenClose(t *testing.T) {
 				if err := n1.hub.Room(room).Close(4000, "over"); err != nil {
 					t.Fatal(err)
 				}
-				for i, c := range all {
-					func() {
-						expectSaid(c, t, "bye")
-						got = append(got, fmt.Sprint(i))
-					}()
+				for _, c := range all {
+					expectSaid(c, t, "bye")
+					if ce := c.Closed(); ce.Code != 4000 {
+						t.Error(ce)
+					}
 				}
 			})
 		})
@@ -491,8 +488,9 @@ func TestSendThenCloseAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			expectSaid(c, t, "bye")
+			if ce := c.Closed(); ce.Code != 4000 {
+				t.Error(ce)
+			}
 		}
 	})
 }
-
-var _ = slices.Sort[[]int]

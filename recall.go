@@ -93,13 +93,19 @@ func (r *recall) of(room string) (pos position.Position, ok bool) {
 	return pos, ok && time.Now().Before(r.until)
 }
 
-// take forgets the position, which is good for one join. It reports false if another one has had it.
-func (r *recall) take(room string) bool {
+// has tells whether there is still a position, however old.
+func (r *recall) has(room string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, ok := r.positions[room]
-	delete(r.positions, room)
 	return ok
+}
+
+// use forgets the position, which is good for one join.
+func (r *recall) use(room string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.positions, room)
 }
 
 // prolong has the positions be good for another while: a join couldn't use them, for no fault of the client's.

@@ -49,12 +49,10 @@ func (t *topic) joinKept(s *Socket) error {
 		defer t.found()
 	}
 	h.mu.Lock()
-	for taken := false; ; {
+	for {
 		flush, err := h.catchUpLocked(s)
 		if r := h.rooms[t.key]; err == nil && !s.left && (r == nil || s.rooms.find(r) < 0) {
-			if asked && !taken {
-				asked, taken = recall.take(t.key.name), true
-			}
+			asked = asked && recall.has(t.key.name) // else another Join has used it
 			recovered, at := "null", t.pos
 			var frames []byte
 			var messages int32
@@ -81,6 +79,7 @@ func (t *topic) joinKept(s *Socket) error {
 				}
 				h.joinLocked(s, t.key, t)
 				if t.l.countRecovery(recovered); asked {
+					recall.use(t.key.name)
 					t.rememberLocked(socket, s)
 				}
 			}

@@ -2,8 +2,10 @@ package wsctl_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/internal/mempipe"
 	"github.com/wsctl/wsctl/wsctltest"
 )
 
@@ -86,7 +89,7 @@ func TestLeaveUntold(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		hub := &wsctl.Hub{History: keepTen}
 		ctl := &kit{}
-		ctl.now = func(s *wsctl.Socket, data json_) (any, error) {
+		ctl.now = func(s *wsctl.Socket, data json.RawMessage) (any, error) {
 			if string(data) == `"join"` {
 				return nil, s.Join("k")
 			}
@@ -275,5 +278,57 @@ func TestExceptLate(t *testing.T) {
 		mu.Unlock()
 		expectSaid(d, t, "mine")
 		c.Quiet()
+	})
+}
+
+// A Join that has to write first what waits doesn't lose the position to another one that is faster.
+func TestJoinFlushesFirst(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		hub := &wsctl.Hub{History: keepTen}
+		flushing, release := make(chan struct{}), make(chan struct{})
+		var conn atomic.Pointer[tapped]
+		ctl := &kit{ctx: func(_ context.Context, s *wsctl.Socket, data json.RawMessage) (any, error) {
+			if string(data) == `"A"` {
+				hold := func(b []byte) (int, error) {
+					close(flushing)
+					<-release
+					return conn.Load().Conn.TryWrite(b)
+				}
+				_ = s.Send("fill", strings.Repeat("x", 900))
+				conn.Load().hold.Store(&hold)
+				return nil, s.Join("k")
+			}
+			<-flushing
+			err := s.Join("k")
+			close(release)
+			return nil, err
+		}}
+		h, _ := newHandler(t, ctl, &wsctl.Options{Hub: hub, Resume: -1, SendBuffer: 960, Concurrency: 2})
+		d := wsctltest.Dial(t, newNode(t, hub, wsctl.Options{}).handler, nil)
+		pos, _ := joined(d, t, "k")
+		say(t, hub.Room("k"), "1")
+		srv := serveOver(t, h, 0, func(c *mempipe.Conn) net.Conn {
+			tc := &tapped{Conn: c}
+			conn.Store(tc)
+			return tc
+		})
+		c := srv.knock(t)
+		c.send(`{"type":"$hello","data":{"try":1,"rooms":{"k":"` + pos + `"}}}`)
+		c.welcomed()
+		synctest.Wait()
+		c.send(msg("Ctx", `"B"`), msg("Ctx", `"A"`))
+		synctest.Wait()
+		c.ws.SetReadDeadline(time.Now().Add(time.Second))
+		for {
+			_, b, err := c.ws.ReadMessage()
+			if err != nil {
+				break
+			}
+			m := string(b)
+			if strings.Contains(m, `"$room"`) && !strings.Contains(m, `"recovered":null`) {
+				return
+			}
+		}
+		t.Error("message 1 is lost, and the client isn't told")
 	})
 }
