@@ -12,11 +12,13 @@ import (
 	"github.com/wsctl/wsctl/internal/membroker"
 )
 
-// Broker carries messages between the hubs of several nodes. All methods may be called from any goroutine. Whoever makes it
-// closes it, when the handlers are shut down. wsctltest.TestBroker checks one; see also [HistoryBroker].
+// Broker carries messages between the hubs of several nodes. All methods may be called from any goroutine; they return, with an error,
+// soon after their ctx is done, and don't wait for what a subscription's deliver does. Whoever makes it closes it, when the handlers are
+// shut down. wsctltest.TestBroker checks one; see also [HistoryBroker].
 //
 // A topic is 1 to 160 bytes of anything, and no pattern; a message is as long as those that the application sends and a few hundred
-// bytes, 34 more for each socket of an Except, and 64 KiB at most of the hub's own. The hub publishes to one topic either by Publish alone, or by PublishKeep alone.
+// bytes, 34 more for each socket of an Except, and 64 KiB at most of the hub's own. The hub publishes to one topic either by Publish
+// alone, or by PublishKeep alone.
 type Broker interface {
 	// Publish sends msg to all subscribers of the topic, on all nodes and on this one. It may return when msg is in a queue of
 	// its own to be sent; messages that one goroutine publishes one after the other to a topic arrive in that order. An error
@@ -25,8 +27,8 @@ type Broker interface {
 
 	// Subscribe has returned when messages published from now on are sure to be delivered: one at a time, in one order,
 	// which for one publisher is that of its calls. A slow deliver holds back only its own subscription, if anything. pos is
-	// empty, or the message's position if it was published by PublishKeep. msg belongs to deliver, and nobody changes it. Several subscriptions of one topic
-	// each get every message.
+	// empty, or the message's position if it was published by PublishKeep. msg belongs to deliver, and nobody changes it. Several
+	// subscriptions of one topic each get every message.
 	//
 	// Where the connection to the other nodes was lost, it is made anew, and then deliver("", nil) says that messages may have
 	// been missed.

@@ -228,7 +228,7 @@ func TestOutagesInTheLog(t *testing.T) {
 		}
 		b.Calls(nil)
 		say(t, n.hub.Room("k"), "x")
-		if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "out of memory") || !strings.Contains(lines[1], "is back") {
+		if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); len(lines) != 3 || !strings.Contains(lines[1], "out of memory") || !strings.Contains(lines[2], "is back") {
 			t.Errorf("%d lines: %.1000q", len(lines), lines)
 		}
 		if n.handler.Stats().BrokerDown {

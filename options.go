@@ -129,6 +129,9 @@ func (o *Options) withDefaults() (opts Options, problems []string) {
 	if opts.Hub == nil {
 		opts.Hub = new(Hub)
 	}
+	if b := reflect.ValueOf(opts.Hub.Broker); b.Kind() == reflect.Pointer && b.IsNil() {
+		problems = append(problems, fmt.Sprintf("Options.Hub.Broker is a nil %T: leave the field out where there is none", opts.Hub.Broker))
+	}
 	for i, m := range opts.Middleware {
 		if m == nil {
 			problems = append(problems, fmt.Sprintf("Options.Middleware[%d] is nil", i))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/wsctltest"
 )
 
 // newPanic returns what New panics with, empty if it doesn't.
@@ -41,6 +42,7 @@ func TestNewPanics(t *testing.T) {
 		{"middleware that returns nil", nil, wsctl.Options{Middleware: []func(wsctl.MessageFunc) wsctl.MessageFunc{
 			func(wsctl.MessageFunc) wsctl.MessageFunc { return nil },
 		}}, []string{"Middleware[0] returned nil"}},
+		{"a nil pointer to a broker", nil, wsctl.Options{Hub: &wsctl.Hub{Broker: (*wsctltest.Broker)(nil)}}, []string{"Hub.Broker", "*wsctltest.Broker"}},
 		{"controller", badForms{}, wsctl.Options{}, []string{"Two", "OnClose", "options_test.go"}},
 		{"nil controller", struct{}{}, wsctl.Options{}, []string{"nothing to do"}},
 		{"other controllers", nil, wsctl.Options{Controllers: []any{&game{}, badForms{}, 7}}, []string{"Two", "OnClose", "int"}},

@@ -69,7 +69,7 @@ func (l *link) outcome(s service, what string, err error) error {
 		now := int64(since(time.Now()))
 		c.last.Store(now)
 		c.failing.CompareAndSwap(0, now)
-		if !c.told.Load() && onceAMinute(&c.logged) {
+		if onceAMinute(&c.logged) {
 			c.told.Store(true)
 			l.h.log().Error("wsctl: the broker fails", "doing", what, "error", err)
 		}
