@@ -241,9 +241,10 @@ func TestSendTwice(t *testing.T) {
 			}
 		}
 		failure := errors.New("no answer")
+		synctest.Wait() // the beats of the beginning
 		var hold atomic.Bool
-		b1.Deliveries(func(_, pos string, msg []byte, deliver func(string, []byte)) {
-			if hold.Swap(false) {
+		b1.Deliveries(func(topic, pos string, msg []byte, deliver func(string, []byte)) {
+			if topic == "rr" && hold.Swap(false) {
 				time.Sleep(time.Second)
 			}
 			deliver(pos, msg)
