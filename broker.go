@@ -13,8 +13,8 @@ import (
 )
 
 // Broker carries messages between the hubs of several nodes. All methods may be called from any goroutine; they return, with an error,
-// soon after their ctx is done, and don't wait for what a subscription's deliver does. Whoever makes it closes it, when the handlers are
-// shut down. wsctltest.TestBroker checks one; see also [HistoryBroker].
+// soon after their ctx is done, stop without waiting for a server, and none waits for what a subscription's deliver does. Whoever makes
+// it closes it, when the handlers are shut down. wsctltest.TestBroker checks one; see also [HistoryBroker].
 //
 // A topic is 1 to 160 bytes of anything, and no pattern; a message is as long as those that the application sends and a few hundred
 // bytes, 34 more for each socket of an Except, and 64 KiB at most of the hub's own. The hub publishes to one topic either by Publish

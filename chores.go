@@ -87,8 +87,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// chores is the goroutine that does what takes the broker's time, one thing after the other: it leaves topics that nobody needs,
-// and tries again what has failed.
+// chores is the goroutine that does what takes the broker's time, one thing after the other: it has topics left that nobody needs, and
+// tries again what has failed.
 func (l *link) chores(now time.Time) {
 	defer l.work.Done()
 	h := l.h
@@ -115,15 +115,24 @@ func (l *link) chores(now time.Time) {
 		l.work.Add(1)
 		go l.check(quiet)
 	}
-	h.mu.Unlock()
-	for _, stop := range stops {
-		l.end(stop)
+	if len(stops) > 0 {
+		l.work.Add(1)
+		go l.leave(stops)
 	}
+	h.mu.Unlock()
 	l.reopen(closed)
 	l.renewWatches(now)
 	h.mu.Lock()
 	l.busy = false
 	h.mu.Unlock()
+}
+
+// leave is the goroutine that ends subscriptions. One that doesn't end holds back nothing else.
+func (l *link) leave(stops []func()) {
+	defer l.work.Done()
+	for _, stop := range stops {
+		l.end(stop)
+	}
 }
 
 // reopen tries again to subscribe to topics, which have one user more for it.

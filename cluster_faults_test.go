@@ -336,3 +336,27 @@ func TestNewDuringStop(t *testing.T) {
 		expectSaid(c, t, "1")
 	})
 }
+
+// A subscription that doesn't end holds back nothing else that the node does.
+func TestHungStop(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := &slowStop{Broker: wsctltest.NewBroker(), stops: make(chan struct{})}
+		n1 := newNode(t, &wsctl.Hub{Broker: b}, wsctl.Options{})
+		n2 := newNode(t, &wsctl.Hub{Broker: b.Node()}, wsctl.Options{})
+		c := crowd(t, n1, "left", 1)[0]
+		v := watchRoom(t, n1.hub.Room("r"))
+		crowd(t, n2, "r", 1)
+		b.hold.Store(true)
+		c.Send("Leave", "left")
+		time.Sleep(time.Minute) // its subscription is about to end
+		crowd(t, n2, "r", 1)
+		time.Sleep(20 * time.Second)
+		if v.size() != 2 {
+			t.Errorf("the watcher knows of %d members, not 2", v.size())
+		}
+		b.hold.Store(false)
+		close(b.stops)
+		v.cancel()
+		synctest.Wait()
+	})
+}
