@@ -32,7 +32,7 @@ type cluster struct {
 
 	mu    sync.Mutex // guards following
 	addrs []string   // of the nodes that run
-	turns int        // connections given to nodes
+	turns int        // WebSockets given to nodes
 }
 
 // runCluster starts everything: the NATS server, unless there is another one or a Redis, nodes, and the front.
@@ -49,6 +49,7 @@ func runCluster(ctx context.Context, c config, out io.Writer) error {
 		return err
 	}
 	defer ln.Close()
+	fmt.Fprintf(out, "The broker is %s.\n", c.broker())
 	if c.nats == "" && c.redis == "" {
 		url, stop, err := startNATS()
 		if err != nil {
@@ -106,7 +107,11 @@ func (c *cluster) keep(ctx context.Context, name string, up chan<- error) {
 		if ctx.Err() != nil {
 			return
 		}
-		fmt.Fprintf(c.out, "%s is gone: %v. Another one comes in %v.\n", name, err, restartAfter)
+		how := "it has stopped"
+		if err != nil {
+			how = err.Error()
+		}
+		fmt.Fprintf(c.out, "%s is gone: %s. Another one comes in %v.\n", name, how, restartAfter)
 		select {
 		case <-time.After(restartAfter):
 		case <-ctx.Done():
@@ -157,14 +162,20 @@ func (c *cluster) remove(addr string) {
 	c.addrs = slices.DeleteFunc(c.addrs, func(a string) bool { return a == addr })
 }
 
-// turn is the nodes that run, in the order in which to ask them: each time another one is the first.
+// next makes it another node's turn.
+func (c *cluster) next() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turns++
+}
+
+// turn is the nodes that run, in the order in which to ask them.
 func (c *cluster) turn() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.addrs) == 0 {
 		return nil
 	}
-	c.turns++
 	n := c.turns % len(c.addrs)
 	return slices.Concat(c.addrs[n:], c.addrs[:n])
 }
@@ -186,11 +197,14 @@ func (c *cluster) dial(ctx context.Context, network, _ string) (net.Conn, error)
 func (c *cluster) front() http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
+			if r.In.Header.Get("Upgrade") != "" {
+				c.next() // for WebSockets alone: else it would depend on a page's number of files which nodes have any
+			}
 			r.SetURL(&neturl.URL{Scheme: "http", Host: "cluster"}) // dial knows better
 			r.Out.Host = r.In.Host                                 // what the Origin of a page is compared with
 			r.SetXForwarded()
 		},
-		Transport: &http.Transport{DialContext: c.dial, DisableKeepAlives: true}, // each request has its turn
+		Transport: &http.Transport{DialContext: c.dial, DisableKeepAlives: true}, // a connection has its node
 		ErrorLog:  log.New(io.Discard, "", 0),                                    // nodes are killed here
 	}
 }

@@ -8,8 +8,8 @@ const countEvery = 250; // ms
 const page = Array.from(crypto.getRandomValues(new Uint8Array(8)), (n) => n.toString(16).padStart(2, '0')).join('');
 
 const numbers = new Map(); // by page: the number of its last line that was heard
-const outbox = []; // {page, n, text}: not kept yet by the server
-let said = 0; // the number of the last line of this page
+const outbox = []; // {text, e}: not kept yet by the server; e is what shows it
+let kept = 0; // the number of the last line of this page that is
 let name = '';
 let node = ''; // where the page is, or was
 let counter; // a timer
@@ -36,13 +36,13 @@ client.on('welcome', (to) => {
   node = to.node;
   show();
 });
-client.on('gap', ({ room }) => room && note('You were away for too long: some lines are missing.', 'wrong'));
+client.on('gap', ({ room }) => room && note('Some lines may be missing here: the broker doesn’t keep them any more.', 'wrong'));
 client.on('error', (error) => console.info(error.message));
 
 // Lines come in the same order to everybody. One that was said twice has the same number.
 client.on('said', (line) => {
   const last = numbers.get(line.page) ?? line.n - 1;
-  if (line.page === page) heard(line.n);
+  if (line.page === page && line.n > kept) outbox[0].e.remove(); // the answer comes yet
   if (line.n <= last) return;
   numbers.set(line.page, line.n);
   figures.heard++;
@@ -61,7 +61,7 @@ async function watch() {
     for await (const person of client.stream('people')) {
       if (person.here) people.set(person.id, person.name);
       else people.delete(person.id);
-      showPeople([...new Set(people.values())].sort());
+      showPeople(people);
     }
   } catch (error) {
     console.info(error.message);
@@ -70,32 +70,29 @@ async function watch() {
 }
 
 function say(text) {
-  const line = { page, n: ++said, text };
-  outbox.push(line);
   const e = element('li', '', text);
-  e.dataset.n = line.n;
   find('waiting').append(e);
+  outbox.push({ text, e });
   if (outbox.length === 1) flush();
-}
-
-// Takes a line of this page from those that wait.
-function heard(n) {
-  find('waiting').querySelector(`[data-n="${n}"]`)?.remove();
 }
 
 // One line after the other, so that they stay in order. Where the answer is lost with the node, nobody knows whether the line was
 // said: then it is said again under the same number, until it is kept.
 async function flush() {
   while (outbox[0] && client.state !== 'closed') {
+    const { text, e } = outbox[0];
     try {
-      await client.call('say', outbox[0], { timeout: Infinity });
-      outbox.shift();
+      await client.call('say', { page, n: kept + 1, text }, { timeout: Infinity });
+      kept++;
     } catch ({ code, message }) {
-      if (code === 'bad_request') {
-        note(message, 'wrong');
-        heard(outbox.shift().n);
-      } else await new Promise((done) => setTimeout(done, 200));
+      if (code !== 'bad_request') {
+        await new Promise((done) => setTimeout(done, 200));
+        continue;
+      }
+      note(message, 'wrong');
     }
+    outbox.shift();
+    e.remove(); // also where nobody has heard it: the broker may have lost what it had kept
   }
 }
 
@@ -126,28 +123,55 @@ function note(text, className = '') {
 }
 
 function append(e) {
-  const log = find('log');
-  const stay = log.scrollHeight - log.scrollTop - log.clientHeight > 60;
   log.append(e);
   while (log.children.length > linesKept) log.firstChild.remove();
-  if (!stay) log.scrollTop = log.scrollHeight;
+  follow();
 }
+
+// The end of the conversation stays in sight until the reader scrolls up, also where lines that wait, or the keyboard of a phone,
+// take room from it.
+const log = find('log');
+let following = true;
+let place = 0; // where it was scrolled to
+
+function follow() {
+  if (following) log.scrollTop = log.scrollHeight;
+  place = log.scrollTop;
+}
+
+log.addEventListener('scroll', () => {
+  if (following && log.scrollTop >= place) return follow(); // not the reader's, who scrolls upwards; there may be less room by now
+  following = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  place = log.scrollTop;
+});
+new ResizeObserver(follow).observe(log);
 
 function show() {
   const { state } = client;
   document.body.dataset.connection = state;
   find('connection').textContent = { idle: '', open: 'Connected to', closed: 'Closed' }[state] ?? 'Looking for a node';
   find('node').textContent = state === 'open' ? node : '';
-  find('kill').disabled = state !== 'open';
+  find('kill').ariaDisabled = state !== 'open'; // not disabled: that would lose the focus
   for (const [id, n] of Object.entries(figures)) find(id).textContent = n;
 }
 
-function showPeople(names) {
+let shown; // the people that are to be shown
+
+// Many who come at once, as all do at the beginning, are shown once.
+function showPeople(people) {
+  if (!shown) requestAnimationFrame(drawPeople);
+  shown = people;
+}
+
+function drawPeople() {
+  const names = [...new Set(shown.values())].sort();
   find('here').textContent = names.length;
   find('people').replaceChildren(...names.map((name) => element('li', '', name)));
+  shown = undefined;
 }
 
 find('kill').addEventListener('click', () => {
+  if (client.state !== 'open') return;
   note(`Killing ${node}…`);
   client.send('kill', undefined, { volatile: true }); // this node, or none
 });
@@ -161,11 +185,13 @@ find('count').addEventListener('click', () => {
   counter = counter ? clearInterval(counter) : setInterval(() => say(`${++counted}`), countEvery);
   find('count').setAttribute('aria-pressed', !!counter);
 });
-find('naming').addEventListener('cancel', (event) => event.preventDefault()); // nobody is here without a name
 find('naming-form').addEventListener('submit', () => {
   name = find('name').value.trim();
   client.connect();
   show();
-  find('text').focus();
+});
+find('naming').addEventListener('close', () => {
+  if (name) find('text').focus();
+  else find('naming').showModal(); // after Escape: nobody is here without a name
 });
 find('naming').showModal();

@@ -4,7 +4,7 @@
 //	go run .
 //
 // This starts a NATS server within the program, three nodes, which are processes of their own, and a front that gives each
-// connection to the next of them, as a load balancer does. The page says which node it is on, and has a button that kills
+// WebSocket to the next of them, as a load balancer does. The page says which node it is on, and has a button that kills
 // it. A node that was killed is started again a little later. Nothing that was said is missing, and nothing comes twice.
 //
 //	go run . -nodes 5                   # more of them
@@ -30,6 +30,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -42,6 +43,7 @@ type config struct {
 	nats  string
 	redis string
 	child bool // the node ends with its standard input
+	rest  []string
 }
 
 func main() {
@@ -53,7 +55,13 @@ func main() {
 	flag.StringVar(&c.redis, "redis", "", "`host:port` of a Redis, in place of NATS")
 	flag.BoolVar(&c.child, "child", false, "stop when the standard input ends")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	c.rest = flag.Args()
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if c.child {
+		signal.Ignore(os.Interrupt) // a terminal's Ctrl-C reaches all processes, and the parent is to stop this one
+		signals = signals[1:]
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	if err := c.run(ctx, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
@@ -64,6 +72,8 @@ func main() {
 // run serves until ctx ends, and then stops what it has started.
 func (c config) run(ctx context.Context, out io.Writer) error {
 	switch {
+	case len(c.rest) > 0:
+		return fmt.Errorf("%q isn't a flag", c.rest[0])
 	case c.nats != "" && c.redis != "":
 		return errors.New("-nats and -redis: one of them")
 	case c.node == "":
@@ -71,7 +81,9 @@ func (c config) run(ctx context.Context, out io.Writer) error {
 	case c.nats == "" && c.redis == "":
 		return errors.New("a node alone needs -nats or -redis, the same as the others")
 	}
-	if c.child {
+	if !c.child {
+		fmt.Fprintf(out, "The broker is %s.\n", c.broker())
+	} else {
 		var stop context.CancelFunc
 		ctx, stop = context.WithCancel(ctx)
 		go func() {
@@ -80,6 +92,17 @@ func (c config) run(ctx context.Context, out io.Writer) error {
 		}()
 	}
 	return runNode(ctx, c, out)
+}
+
+// broker is what connects the nodes, without credentials.
+func (c config) broker() string {
+	switch {
+	case c.redis != "":
+		return "Redis, " + c.redis
+	case c.nats != "":
+		return "NATS, " + c.nats[strings.LastIndex(c.nats, "@")+1:]
+	}
+	return "a NATS server within this program"
 }
 
 // listen listens on addr.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -472,10 +474,66 @@ func TestMisuse(t *testing.T) {
 		{"two brokers", config{nats: "x", redis: "y"}, "one of them"},
 		{"a lonely node", config{node: "n"}, "needs -nats or -redis"},
 		{"no nodes", config{}, "1 or more"},
+		{"no flag", config{nodes: 1, rest: []string{"5"}}, `"5" isn't a flag`},
 		{"a port in use", config{nodes: 1, addr: ln.Addr().String()}, "another program has the port"},
 	} {
 		if err := test.run(t.Context(), io.Discard); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q in it", test.name, err, test.want)
 		}
+	}
+}
+
+// Everybody is told which broker it is, and nobody what the password is.
+func TestBrokerIsTold(t *testing.T) {
+	for want, c := range map[string]config{
+		"NATS, [::1]:4222":                  {nats: "nats://ada:p@ss@[::1]:4222"},
+		"NATS, nats://b:4222":               {nats: "nats://b:4222"},
+		"Redis, localhost:6379":             {redis: "localhost:6379"},
+		"a NATS server within this program": {},
+	} {
+		if got := c.broker(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A terminal's Ctrl-C reaches all processes. A node goes on until its cluster stops it.
+func TestInterrupt(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows can't interrupt a process")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-child", "-node", "node-1", "-addr", "localhost:0", "-nats", "nats://127.0.0.1:1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	_, addr, _ := strings.Cut(strings.TrimSpace(line), "http://")
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	for range 200 { // a node that stops takes no connections
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err, cmd.Wait())
+		}
+		conn.Close()
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }

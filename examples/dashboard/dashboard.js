@@ -119,6 +119,7 @@ client.on('server', ({ go, os, cpus }) => {
 const burst = { size: 1000, sent: 0, back: 0, began: 0, wrong: 0 };
 
 find('burst').addEventListener('click', () => {
+  if (busy()) return;
   Object.assign(burst, { began: performance.now(), wrong: 0 });
   for (let i = 0; i < burst.size; i++) client.send('ping', ++burst.sent);
   enable();
@@ -154,8 +155,12 @@ function connection() {
   enable();
 }
 
+function busy() {
+  return client.state !== 'open' || burst.back < burst.sent;
+}
+
 function enable() {
-  find('burst').disabled = client.state !== 'open' || burst.back < burst.sent;
+  find('burst').ariaDisabled = busy(); // not disabled, which would lose the keyboard's focus
 }
 
 /** @param {number} seconds */

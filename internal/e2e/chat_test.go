@@ -258,6 +258,26 @@ func TestChatKeyboard(t *testing.T) {
 	}
 }
 
+// The longest name, and lines without a place to break it, fit every width.
+func TestChatLongName(t *testing.T) {
+	s := startChat(t, "localhost:0")
+	grace := openChat(t, s.url, "Grace")
+	long := openChat(t, s.url, strings.Repeat("W", 24))
+	line := strings.Repeat("x", 200)
+	long.say(line)
+	grace.waitLine(line)
+	for _, p := range []*page{grace, long} {
+		for _, width := range []int64{320, 390, 1280} {
+			p.do(chromedp.EmulateViewport(width, 800))
+			for _, place := range []string{"#log", "#rooms-panel", "#people-panel"} {
+				if over := eval[int](p, fmt.Sprintf(`document.querySelector(%q).scrollWidth - document.querySelector(%[1]q).clientWidth`, place)); over > 0 {
+					t.Errorf("%d wide: %s is %d pixels too wide", width, place, over)
+				}
+			}
+		}
+	}
+}
+
 // The page fits every width in both colour schemes. With WSCTL_E2E_SHOTS it is also there to be looked at.
 func TestChatLooks(t *testing.T) {
 	s := startChat(t, "localhost:0")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,13 +37,14 @@ func (p *page) waitNode(other string) {
 	p.wait(fmt.Sprintf(`/^node-\d$/.test(document.querySelector('#node').textContent) && document.querySelector('#node').textContent !== %q`, other))
 }
 
-// waitHeard waits until the page has heard n lines, the last of which is text, and is sure that none is missing.
-func (p *page) waitHeard(n int, text string) {
+// waitHeard waits until the page has heard n lines, the last of which is text, and is sure that none is missing. It has
+// nothing to say but what waits.
+func (p *page) waitHeard(n int, text string, waits ...string) {
 	p.t.Helper()
 	p.waitText("#heard", fmt.Sprint(n))
 	p.wait(fmt.Sprintf(`[...document.querySelectorAll('#log .text')].at(-1).textContent === %q`, text))
 	p.waitText("#missing", "0")
-	p.waitText("#waiting", "")
+	p.waitText("#waiting", strings.Join(waits, ""))
 }
 
 func (p *page) sayToAll(text string) {
@@ -60,8 +62,13 @@ func TestCluster(t *testing.T) {
 	s := start(t, "the cluster", path, "localhost:0")
 	ada, grace, linus := openCluster(t, s.url, "Ada"), openCluster(t, s.url, "Grace"), openCluster(t, s.url, "Linus")
 	all := []*page{ada, grace, linus}
+	nodes := make(map[string]bool)
 	for _, p := range all {
 		p.waitText("#people", "AdaGraceLinus")
+		nodes[eval[string](p, `document.querySelector('#node').textContent`)] = true
+	}
+	if len(nodes) < 2 { // three, where none had to try again
+		t.Errorf("all are on the same node: %v", nodes)
 	}
 	ada.sayToAll("Which node are you on?")
 	grace.waitHeard(1, "Which node are you on?")
@@ -83,6 +90,7 @@ func TestCluster(t *testing.T) {
 	grace.sayToAll("Nothing is missing here.")
 	for _, p := range all {
 		p.waitHeard(n+1, "Nothing is missing here.")
+		p.waitInSight(n + 1)
 		p.waitText("#people", "AdaGraceLinus")
 	}
 	ada.waitText("#moves", "1")

@@ -15,7 +15,10 @@ import (
 	"github.com/wsctl/wsctl"
 )
 
-const messages = 200 // each way
+const (
+	messages  = 200 // each way
+	beforeCut = 150 // of them; the others are sent when the connection is lost, however long a busy machine takes to lose it
+)
 
 // spoiled is what the console says of connections that were spoiled on purpose.
 const spoiled = `WebSocket connection to|ERR_INTERNET_DISCONNECTED`
@@ -206,14 +209,22 @@ func (c *cut) traffic(t *testing.T, s *site, p *page) {
 	p.wait(fmt.Sprintf(`seen.asked.length && seen.sent === %d`, half))
 	tick(t, 0, half, socket.Send)
 
-	p.js(fmt.Sprintf(`sendUpTo(%d)`, messages))
-	ticking := make(chan struct{})
+	p.js(fmt.Sprintf(`sendUpTo(%d)`, beforeCut))
+	lost, ticking := make(chan struct{}), make(chan struct{})
 	sending.Go(func() {
 		defer close(ticking)
-		tick(t, half, messages, socket.Send)
+		tick(t, half, beforeCut, socket.Send)
+		<-lost
+		tick(t, beforeCut, messages, socket.Send)
 	})
+	goOn := sync.OnceFunc(func() { close(lost) })
+	defer goOn()
 	c.spoil(s, p, func() {
+		goOn()
 		s.release(1) // its answer has to wait
+		if !c.asleep {
+			p.js(fmt.Sprintf(`sendUpTo(%d)`, messages))
+		}
 		if c.back != nil {
 			receive(t, "the end of what the server sends", ticking)
 			if !c.asleep {
@@ -221,6 +232,9 @@ func (c *cut) traffic(t *testing.T, s *site, p *page) {
 			}
 		}
 	})
+	if c.asleep {
+		p.js(fmt.Sprintf(`sendUpTo(%d)`, messages))
+	}
 	if c.code != 0 {
 		p.wait(`seen.opens.length === 2`)
 	}
@@ -275,13 +289,14 @@ func (c *cut) measure(s *site, p *page) comeback {
 	return p.comeback(back)
 }
 
-// swallow loses what is on its way when a connection is cut: what page and server send from now on until the page has sent
-// some more. It does nothing where nothing is sent.
+// swallow loses what is on its way when a connection is cut: what page and server send from now on until the page has sent ten
+// more. It does nothing where nothing is sent.
 func swallow(s *site, p *page) {
 	p.t.Helper()
 	s.silence()
 	if n := p.seen().Sent; n > 0 {
-		p.wait(fmt.Sprintf(`seen.sent > %d`, n+10))
+		p.js(fmt.Sprintf(`sendUpTo(%d)`, n+10))
+		p.wait(fmt.Sprintf(`seen.sent >= %d`, n+10))
 	}
 }
 

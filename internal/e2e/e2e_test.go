@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -21,7 +22,7 @@ import (
 )
 
 // patience is how long a step may take. It is far more than any needs: a machine may be busy.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var (
 	off     = os.Getenv("WSCTL_E2E") == "off"
@@ -176,7 +177,7 @@ func (p *page) do(steps ...chromedp.Action[chromedp.Void]) {
 
 // text is what can be read on the page, for failures.
 func (p *page) text() string {
-	ctx, cancel := context.WithTimeout(p.ctx, time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
 	defer cancel()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`))
 	if err != nil {
@@ -281,13 +282,17 @@ func start(t *testing.T, name, path, addr string) *starter {
 			s.stop()
 		}
 	})
-	line := make(chan string, 1)
+	url := make(chan string, 1)
 	go func() {
-		var b [200]byte
-		n, _ := stdout.Read(b[:]) // it prints one line when it listens
-		line <- string(b[:n])
+		defer close(url)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); { // it prints its address when it listens
+			if at := regexp.MustCompile(`http://\S+`).FindString(lines.Text()); at != "" {
+				url <- at
+				return
+			}
+		}
 	}()
-	s.url = regexp.MustCompile(`http://\S+`).FindString(receive(t, name+"'s address", line))
+	s.url = receive(t, name+"'s address", url)
 	if s.url == "" {
 		err := s.cmd.Wait()
 		t.Fatalf("%s doesn't start on %s: %v\n%s", name, addr, err, s.out)

@@ -44,7 +44,7 @@ window.sendUpTo = (to) => {
   const timer = setInterval(() => {
     const due = Math.min(to, from + Math.floor((Date.now() - start) / pace));
     while (seen.sent < due) step(seen.sent);
-    if (seen.sent === to) clearInterval(timer);
+    if (seen.sent >= to) clearInterval(timer);
   }, pace);
 };
 
