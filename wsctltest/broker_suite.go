@@ -145,14 +145,22 @@ func sendIn(d time.Duration, text string, send func(ctx context.Context, msg []b
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	msg := []byte(text)
-	err := send(ctx, msg)
-	for i := range msg {
-		msg[i] = '!'
+	result := make(chan error, 1)
+	go func() { result <- send(ctx, msg) }()
+	timer := time.NewTimer(d + grace)
+	defer timer.Stop()
+	select {
+	case err := <-result:
+		for i := range msg {
+			msg[i] = '!'
+		}
+		if err != nil {
+			return fmt.Errorf("publishing: %w", err)
+		}
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("publishing hasn't returned %v after the end of its ctx: does it wait for deliver?", grace)
 	}
-	if err != nil {
-		return fmt.Errorf("publishing: %w", err)
-	}
-	return nil
 }
 
 // soon calls fn with a ctx that ends soon, and fails t if fn doesn't return then. It may be called from any goroutine.

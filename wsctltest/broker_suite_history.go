@@ -1,6 +1,7 @@
 package wsctltest
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -18,11 +19,13 @@ func testHistory(t *testing.T, s *brokerSuite) {
 	topic := newTopic()
 	var wg sync.WaitGroup
 	births := make([]position.Position, 8)
+	ctx, cancel := context.WithTimeout(context.Background(), reconnect) // the first of all may have to set up what keeps histories
+	defer cancel()
 	for i := range births {
 		h := []wsctl.HistoryBroker{a, b}[i%2]
 		wg.Go(func() {
 			var err error
-			if _, births[i], _, err = sinceSoon(t, h, topic, ""); err != nil {
+			if _, births[i], _, err = sinceIn(ctx, h, topic, ""); err != nil {
 				t.Errorf("Since: %v", err)
 			}
 		})

@@ -73,6 +73,11 @@ var mutants = []mutant{
 		deliver(pos, msg)
 	})},
 
+	{"delivers within Publish", "Stop Slow", func(_ *testing.T, m memory) wsctl.Broker {
+		m.server.Direct = true
+		return m
+	}},
+
 	{"lower case", "Topics HistoryTopics", naming(strings.ToLower)},
 	{"UTF-8", "Topics HistoryTopics", naming(func(topic string) string { return strings.ToValidUTF8(topic, "\uFFFD") })},
 	{"spaces", "Topics HistoryTopics", naming(strings.TrimSpace)},

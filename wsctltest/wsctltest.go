@@ -24,11 +24,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +44,9 @@ import (
 
 // patience is how long a client waits for what must come. In a bubble it takes no time.
 const patience = 10 * time.Second
+
+// streamPatience is how long it waits for an item: long enough for a node to be taken for dead.
+const streamPatience = time.Minute
 
 // Options are those of [Dial].
 type Options struct {
@@ -193,6 +198,32 @@ func (c *Client) Call(typ string, data, reply any) error {
 	return c.cl.Call(ctx, typ, data, reply)
 }
 
+// Stream calls a method that answers with a sequence. The call begins with each loop over the result; leaving the loop cancels it.
+// The method's failure is the last thing that is yielded, a *[wsctl.Error]; so is one of code timeout where no item comes for a
+// minute, and one of code canceled when the test ends. It may be used on any goroutine.
+func Stream[T any](c *Client, typ string, data any) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		ctx, cancel := context.WithCancel(c.t.Context())
+		defer cancel()
+		var late atomic.Bool
+		timer := time.AfterFunc(streamPatience, func() {
+			late.Store(true)
+			cancel()
+		})
+		defer timer.Stop()
+		for v, err := range client.Stream[T](ctx, c.cl, typ, data) {
+			timer.Stop()
+			if err != nil && late.Load() {
+				err = &wsctl.Error{Code: wsctl.CodeTimeout, Message: "wsctltest: no item has come for a minute"}
+			}
+			if !yield(v, err) {
+				return
+			}
+			timer.Reset(streamPatience)
+		}
+	}
+}
+
 // Handle answers the server's calls of a type: with fn's result, or with its error as a method does. It replaces an earlier fn.
 // Without one, they fail with not_found.
 func (c *Client) Handle(typ string, fn func(data json.RawMessage) (any, error)) {
@@ -200,7 +231,8 @@ func (c *Client) Handle(typ string, fn func(data json.RawMessage) (any, error)) 
 }
 
 // Expect waits for the next message, which must be of that type, and returns its data. Messages of the protocol that say
-// something about others, as $gap, are messages, too.
+// something about others are messages, too: $gap, and $room, of type [client.RoomState], which follows each join of a room
+// that keeps history, and the end of a gap in one.
 func Expect[T any](c *Client, typ string) (v T) {
 	c.t.Helper()
 	var m message

@@ -33,7 +33,7 @@ type Broker struct {
 
 const (
 	sweepEvery = 30 * time.Second
-	outlives   = 5 * time.Minute // a history its last subscriber, where it has no age
+	outlives   = 5 * time.Minute // an epoch its last use, at least: who asks with a position may find it there
 	overhead   = 512             // bytes of a topic, about
 	perMessage = 96              // bytes of a message beside itself, about
 )
@@ -144,11 +144,7 @@ func (t *topic) trim(now time.Time) {
 	if l == nil {
 		return
 	}
-	life := l.age
-	if life == 0 {
-		life = outlives
-	}
-	if len(t.subs) == 0 && now.Sub(t.since) > life {
+	if len(t.subs) == 0 && now.Sub(t.since) > max(l.age, outlives) {
 		t.drop(len(l.kept))
 		t.log = nil
 		return

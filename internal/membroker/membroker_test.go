@@ -194,11 +194,11 @@ func TestAge(t *testing.T) {
 	})
 }
 
-// TestExpiry has histories outlive their last subscriber, publisher or asker by their age, or by 5 minutes.
+// TestExpiry has epochs outlive their last subscriber, publisher or asker by their age, or by 5 minutes where that is less.
 func TestExpiry(t *testing.T) {
 	for _, c := range []struct {
 		age, lives time.Duration
-	}{{0, 5 * time.Minute}, {time.Minute, time.Minute}, {time.Hour, time.Hour}} {
+	}{{0, 5 * time.Minute}, {time.Minute, 5 * time.Minute}, {time.Hour, time.Hour}} {
 		t.Run(fmt.Sprint(c.age), func(t *testing.T) {
 			both(t, func(t *testing.T, b *membroker.Broker) {
 				epoch := func() string {
