@@ -23,6 +23,7 @@ const (
 // Its codes.
 const (
 	codeUnavailable   = 503
+	codeNoPeers       = 10005
 	codeNoMessage     = 10037
 	codeNoStream      = 10059
 	codeWrongSequence = 10071
@@ -41,7 +42,7 @@ const (
 
 const (
 	batch   = 500     // entries of one answer
-	inBatch = 4 << 20 // bytes of one answer, about
+	inBatch = 1 << 20 // bytes of one answer, about
 )
 
 // apiError is what JetStream answers instead.
@@ -56,14 +57,19 @@ func (e *apiError) Error() string { return "JetStream: " + e.Description }
 // temporary tells whether what failed with err may succeed when it is tried again.
 func temporary(err error) bool {
 	var api *apiError
-	if errors.As(err, &api) {
-		return api.Code == codeUnavailable || api.ErrCode == codeNoStream
-	}
 	var js jetstream.JetStreamError
-	if errors.As(err, &js) && js.APIError() != nil {
-		return js.APIError().Code == codeUnavailable
+	switch {
+	case errors.As(err, &api):
+	case errors.As(err, &js) && js.APIError() != nil:
+		api = &apiError{Code: js.APIError().Code, ErrCode: int(js.APIError().ErrorCode)}
+	default:
+		return errors.Is(err, errSilent) || errors.Is(err, errLags) || errors.Is(err, nats.ErrDisconnected) || refused(err)
 	}
-	return errors.Is(err, errSilent) || errors.Is(err, errLags) || errors.Is(err, nats.ErrDisconnected) || refused(err)
+	switch api.ErrCode {
+	case codeNoStream, codeNoPeers: // another server has one, or is about to join the cluster
+		return true
+	}
+	return api.Code == codeUnavailable
 }
 
 // refused tells whether err says that the request didn't leave, or that nobody took it.
@@ -111,7 +117,7 @@ func (s *stream) append(ctx context.Context, token string, e *entry) error {
 	case err == nil && r.Seq == 0:
 		return errors.New("an answer of JetStream without a sequence")
 	}
-	e.seq = r.Seq
+	e.seq, e.time = r.Seq, time.Now()
 	return err
 }
 
@@ -160,15 +166,22 @@ func (s *stream) get(ctx context.Context, gen string, q query) (entry, error) {
 }
 
 // fetch returns a topic's entries from seq on. Those that aren't ours are among them, without a position. Any replica may
-// answer, also one that hasn't got the newest yet, and what is forgotten meanwhile is missing.
-func (s *stream) fetch(ctx context.Context, gen, token string, seq uint64) ([]entry, error) {
+// answer, also one that hasn't got the newest yet, and what is forgotten meanwhile is missing. It is errSilent where nothing comes for
+// as long as patience.
+func (s *stream) fetch(ctx context.Context, patience time.Duration, gen, token string, seq uint64) ([]entry, error) {
+	select {
+	case s.b.lanes <- struct{}{}:
+		defer func() { <-s.b.lanes }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	var entries []entry
 	for {
 		raw, err := json.Marshal(query{Seq: max(seq, 1), Next: s.b.keepSubject(gen, token), Batch: batch, MaxBytes: inBatch})
 		if err != nil {
 			return nil, err
 		}
-		got, more, err := s.ask(ctx, raw)
+		got, more, err := s.ask(ctx, patience, raw)
 		if err != nil {
 			return nil, err
 		}
@@ -187,7 +200,7 @@ type answer struct {
 }
 
 // ask asks for a batch of entries. more says that there are more.
-func (s *stream) ask(ctx context.Context, raw []byte) (entries []entry, more bool, err error) {
+func (s *stream) ask(ctx context.Context, patience time.Duration, raw []byte) (entries []entry, more bool, err error) {
 	a := &answer{end: make(chan *nats.Msg, 1)}
 	s.mu.Lock()
 	s.asks++
@@ -202,11 +215,9 @@ func (s *stream) ask(ctx context.Context, raw []byte) (entries []entry, more boo
 	if err := s.b.nc.PublishRequest(apiDirect+s.name, id, raw); err != nil {
 		return nil, false, err
 	}
-	var end *nats.Msg
-	select {
-	case end = <-a.end:
-	case <-ctx.Done():
-		return nil, false, ctx.Err()
+	end, err := s.await(ctx, patience, a)
+	if err != nil {
+		return nil, false, err
 	}
 	switch status := end.Header.Get(headerStatus); status {
 	case statusNoMessages:
@@ -230,8 +241,33 @@ func (s *stream) ask(ctx context.Context, raw []byte) (entries []entry, more boo
 	return entries, pending > 0, nil
 }
 
+// await waits for the end of an answer. While others get theirs it may only be that this one's turn hasn't come.
+func (s *stream) await(ctx context.Context, patience time.Duration, a *answer) (end *nats.Msg, err error) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	came := s.came.Load()
+	for {
+		select {
+		case end = <-a.end:
+			return end, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.b.ctx.Done():
+			return nil, errClosed
+		case <-timer.C:
+		}
+		if now := s.came.Load(); now != came {
+			came = now
+		} else {
+			return nil, errSilent
+		}
+		timer.Reset(patience)
+	}
+}
+
 // answered takes what comes for ask.
 func (s *stream) answered(m *nats.Msg) {
+	s.came.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.answers[m.Subject]

@@ -3,6 +3,7 @@ package wsctlnats_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -67,6 +68,25 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// backup makes a copy of what the server keeps, which restore has it go back to.
+func (n *natsServer) backup() (restore func()) {
+	n.t.Helper()
+	copied := filepath.Join(n.t.TempDir(), "backup")
+	copy := func(to, from string) {
+		n.t.Helper()
+		n.stop()
+		if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(from))); err != nil {
+			n.t.Fatal(err)
+		}
+		n.start()
+	}
+	copy(copied, n.opts.StoreDir)
+	return func() {
+		n.t.Helper()
+		copy(n.opts.StoreDir, copied)
+	}
+}
+
 // TestBackup has the server go back to an older state: positions that were given away since aren't given to other messages.
 func TestBackup(t *testing.T) {
 	for _, other := range []bool{false, true} {
@@ -78,26 +98,14 @@ func TestBackup(t *testing.T) {
 			keep(t, b, "room", "before")
 			keep(t, b, "quiet", "before")
 		}
-		backup := filepath.Join(t.TempDir(), "backup")
-		srv.stop()
-		if err := os.CopyFS(backup, os.DirFS(srv.opts.StoreDir)); err != nil {
-			t.Fatal(err)
-		}
-		srv.start()
+		restore := srv.backup()
 		for range 5 {
 			keep(t, b, "room", "lost")
 			keep(t, b, "quiet", "lost")
 		}
 		_, newest, _ := since(t, b, "room", "")
 		_, quiet, _ := since(t, b, "quiet", "")
-		srv.stop()
-		if err := os.RemoveAll(srv.opts.StoreDir); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS(srv.opts.StoreDir, os.DirFS(backup)); err != nil {
-			t.Fatal(err)
-		}
-		srv.start()
+		restore()
 		if other { // one that doesn't know what was lost gives the same positions away
 			c := connect(t, srv.url(), nil)
 			for range 10 {
@@ -111,6 +119,44 @@ func TestBackup(t *testing.T) {
 				t.Errorf("%s goes on after %s: %q up to %s", topic, pos, texts, now)
 			}
 		}
+	}
+}
+
+// TestBackupUndelivered is TestBackup for a node that has kept what is lost itself, but hasn't been given it yet.
+func TestBackupUndelivered(t *testing.T) {
+	for _, missing := range []int{0, 2} { // that a client lacks of what is lost
+		srv := newServer(t, nil)
+		b := connect(t, srv.url(), nil)
+		calls, fifth, hold := 0, make(chan struct{}), make(chan struct{})
+		stop, err := b.Subscribe(within(t), "room", func(string, []byte) {
+			if calls++; calls == 5 {
+				close(fifth)
+				<-hold
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			keep(t, b, "room", "before")
+		}
+		<-fifth
+		restore := srv.backup()
+		for range 5 {
+			keep(t, b, "room", "lost")
+		}
+		_, newest, _ := since(t, b, "room", "")
+		restore()
+		c := connect(t, srv.url(), nil)
+		for range 10 {
+			keep(t, c, "room", "other")
+		}
+		had := fmt.Sprint(epoch(newest), ".", 10-missing)
+		if texts, now, ok := since(t, b, "room", had); ok {
+			t.Errorf("%s goes on: %q up to %s", had, texts, now)
+		}
+		close(hold)
+		stop()
 	}
 }
 

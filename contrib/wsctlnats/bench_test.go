@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -122,17 +123,27 @@ func BenchmarkSince(b *testing.B) {
 	}
 }
 
-// BenchmarkSubscribe subscribes a new topic, and ends that.
+// BenchmarkSubscribe subscribes a new topic, and ends that: one after the other, or 100 at once.
 func BenchmarkSubscribe(b *testing.B) {
-	broker := connect(b, newServer(b, nil).url(), nil)
-	n := 0
-	for b.Loop() {
-		n++
-		stop, err := broker.Subscribe(context.Background(), fmt.Sprint("room", n), func(string, []byte) {})
-		if err != nil {
-			b.Fatal(err)
-		}
-		stop()
+	for _, together := range []int{1, 100} {
+		b.Run(fmt.Sprint(together), func(b *testing.B) {
+			broker := connect(b, newServer(b, nil).url(), nil)
+			var n atomic.Int64
+			var wg sync.WaitGroup
+			for range together {
+				wg.Go(func() {
+					for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+						stop, err := broker.Subscribe(context.Background(), fmt.Sprint("room", i), func(string, []byte) {})
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						stop()
+					}
+				})
+			}
+			wg.Wait()
+		})
 	}
 }
 

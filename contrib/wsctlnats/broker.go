@@ -8,6 +8,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ const (
 	bridged   = 2 * time.Second        // how long a lost connection is waited for, before calls fail at once
 	writing   = 3 * time.Second        // how long a server that doesn't read may hold up a write
 	reading   = 64                     // calls of Since that ask the server at a time: its queue for all its clients has a limit
+	fetching  = 8                      // of these get messages at a time: the server closes connections for which too much waits
 	settled   = time.Second            // how long a cluster may take to hear of a subscription
 	firstTry  = 500 * time.Millisecond // what a request gets until it is made again; then twice as long
 	maxTry    = 4 * time.Second
@@ -34,21 +36,24 @@ var (
 	errConflict = errors.New("others keep messages all the time")
 	errUnknown  = errors.New("the message was kept, or perhaps not: the history doesn't say any more")
 	errSilent   = errors.New("JetStream doesn't answer")
+	errUnsure   = errors.New("a NATS server may not know the subscription yet")
 	errLags     = errors.New("a replica hasn't got all messages yet")
 )
 
 // Broker is a [wsctl.HistoryBroker] on NATS. Make one by [Connect]. Its methods may be called from any goroutine.
 type Broker struct {
-	opts   Options
-	nc     *nats.Conn
-	stream *stream
-	peers  *peers
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	slots  chan struct{} // one for each call of Since that asks the server
-	name   string        // random: the ids of entries begin with it
-	ids    atomic.Uint64 // entries made
+	opts    Options
+	nc      *nats.Conn
+	stream  *stream
+	peers   *peers
+	flushes *rounds         // of flush
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	slots   chan struct{} // one for each call of Since that asks the server
+	lanes   chan struct{} // one for each that gets messages
+	name    string        // random: the ids of entries begin with it
+	ids     atomic.Uint64 // entries made
 
 	arrivals chan *nats.Msg // of all subscriptions, for dispatch
 	maxQueue int
@@ -56,6 +61,8 @@ type Broker struct {
 	mu     sync.Mutex // guards following; may be taken while others are held
 	closed bool
 	lost   time.Time // since when there is no connection; zero: there is one
+	why    error     // the last try to reach a server failed
+	said   time.Time // when the log was told that there is no connection; zero: not yet
 	subs   map[*nats.Subscription]*subscription
 	topics map[string]*topic
 }
@@ -67,7 +74,7 @@ var _ wsctl.HistoryBroker = (*Broker)(nil)
 // then, as it does whenever the connection is lost. An error says that url or opts can't be right.
 func Connect(url string, opts *Options) (*Broker, error) {
 	b := &Broker{
-		slots: make(chan struct{}, reading), name: randomText(6), lost: time.Now(),
+		slots: make(chan struct{}, reading), lanes: make(chan struct{}, fetching), name: randomText(6), lost: time.Now(),
 		arrivals: make(chan *nats.Msg, arriving), maxQueue: maxQueue,
 		subs: make(map[*nats.Subscription]*subscription), topics: make(map[string]*topic),
 	}
@@ -75,6 +82,7 @@ func Connect(url string, opts *Options) (*Broker, error) {
 	if b.opts, err = opts.complete(); err != nil {
 		return nil, err
 	}
+	b.flushes = &rounds{b: b, do: b.flush}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.mu.Lock() // handlers wait until the broker is complete
 	defer b.mu.Unlock()
@@ -84,7 +92,7 @@ func Connect(url string, opts *Options) (*Broker, error) {
 	}
 	if b.stream, err = newStream(b); err == nil {
 		// A new leader may not send what it was told by the old one.
-		_, err = b.nc.Subscribe(leaderElected+b.stream.name, func(*nats.Msg) { b.tell(true) })
+		_, err = b.nc.Subscribe(leaderElected+b.stream.name, func(*nats.Msg) { b.tell((*subscription).kept) })
 	}
 	if err == nil {
 		_, err = b.nc.Subscribe(b.claimSubject(), b.claimed)
@@ -162,10 +170,23 @@ func (b *Broker) explain(err error) error {
 
 // whyNot says why there is no connection.
 func (b *Broker) whyNot() error {
-	if err := b.nc.LastError(); err != nil {
-		return fmt.Errorf("%w: %w", errAway, err)
+	if err := b.cause(); err != nil {
+		return fmt.Errorf("%w %s: %w", errAway, b.servers(), err)
 	}
-	return errAway
+	return fmt.Errorf("%w %s", errAway, b.servers())
+}
+
+// servers are those that are tried, without credentials.
+func (b *Broker) servers() string { return strings.Join(b.nc.Servers(), ", ") }
+
+// cause is why the last try to connect has failed: the server didn't let us in, or couldn't be reached. Nil: it isn't known yet.
+func (b *Broker) cause() error {
+	if err := b.nc.LastError(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.why
 }
 
 // away tells whether there has been no connection for so long that nothing is worth waiting for.
@@ -196,9 +217,7 @@ func (b *Broker) retry(ctx context.Context, fn func(ctx context.Context) error) 
 			return end
 		}
 		try, done := context.WithTimeout(ctx, patience)
-		if err = fn(try); err != nil && try.Err() != nil {
-			err = errSilent
-		}
+		err = b.silence(try, fn(try))
 		done()
 		switch {
 		case errors.Is(err, errConflict):
@@ -214,6 +233,17 @@ func (b *Broker) retry(ctx context.Context, fn func(ctx context.Context) error) 
 			wait, patience = min(2*wait, maxWait), min(2*patience, maxTry)
 		}
 	}
+}
+
+// silence returns errSilent, with what the server may have said about it, in place of the error of a try that took too long.
+func (b *Broker) silence(try context.Context, err error) error {
+	if err == nil || try.Err() == nil {
+		return err
+	}
+	if last := b.nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) { // which isn't an answer to anything
+		return fmt.Errorf("%w: %w", errSilent, last)
+	}
+	return errSilent
 }
 
 // start runs fn in a goroutine that Close waits for, unless the broker is closed.
@@ -238,13 +268,18 @@ func (b *Broker) configure(o *nats.Options) error {
 	if o.FlusherTimeout == nats.DefaultFlusherTimeout {
 		o.FlusherTimeout = writing
 	}
-	if o.CustomReconnectDelayCB == nil {
-		o.CustomReconnectDelayCB = func(rounds int) time.Duration {
+	delay := o.CustomReconnectDelayCB
+	if delay == nil {
+		delay = func(rounds int) time.Duration {
 			d := 100 * time.Millisecond << min(rounds, 5)
 			return d/2 + mathrand.N(d)
 		}
 	}
-	connected, disconnected, reconnected, failed := o.ConnectedCB, o.DisconnectedErrCB, o.ReconnectedCB, o.AsyncErrorCB
+	o.CustomReconnectDelayCB = func(rounds int) time.Duration {
+		b.unreachable()
+		return delay(rounds)
+	}
+	connected, disconnected, reconnected, failed, refused := o.ConnectedCB, o.DisconnectedErrCB, o.ReconnectedCB, o.AsyncErrorCB, o.ReconnectErrCB
 	o.ConnectedCB = func(nc *nats.Conn) {
 		b.connected(nc, connected)
 	}
@@ -257,15 +292,26 @@ func (b *Broker) configure(o *nats.Options) error {
 			disconnected(nc, err)
 		}
 	}
-	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		var subject string
-		if sub != nil {
-			subject = sub.Subject
-		}
-		b.opts.Logger.Error("wsctlnats: the NATS server or connection reports an error", "err", err, "subject", subject)
+	o.ReconnectErrCB = func(nc *nats.Conn, err error) {
 		b.mu.Lock()
-		s := b.subs[sub]
+		if !errors.Is(err, nats.ErrNoServers) { // the reason follows
+			b.why = err
+		}
 		b.mu.Unlock()
+		if refused != nil {
+			refused(nc, err)
+		}
+	}
+	o.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		b.mu.Lock()
+		s, lost := b.subs[sub], !b.lost.IsZero()
+		b.mu.Unlock()
+		switch {
+		case sub != nil:
+			b.opts.Logger.Error("wsctlnats: the NATS server or connection reports an error", "error", err, "subject", sub.Subject)
+		case !lost: // else it doesn't let us in, which unreachable logs
+			b.opts.Logger.Error("wsctlnats: the NATS server or connection reports an error", "error", err)
+		}
 		if s != nil && errors.Is(err, nats.ErrSlowConsumer) {
 			s.overflow()
 		}
@@ -280,22 +326,41 @@ func (b *Broker) configure(o *nats.Options) error {
 func (b *Broker) connected(nc *nats.Conn, users nats.ConnHandler) {
 	b.mu.Lock()
 	again := !b.lost.IsZero()
-	b.lost = time.Time{}
+	b.lost, b.why, b.said = time.Time{}, nil, time.Time{}
 	b.mu.Unlock()
 	if again {
 		b.opts.Logger.Info("wsctlnats: connected", "server", nc.ConnectedUrlRedacted())
 		b.peers.connected()
 		b.start(func() {
-			b.peers.sync(b.ctx)
-			b.tell(false)
+			if b.subscribed() {
+				b.peers.sync(b.ctx)
+				b.tell(nil)
+			}
 		})
 		if b.clustered() {
-			time.AfterFunc(settled, func() { b.tell(true) })
+			time.AfterFunc(settled, func() { b.tell((*subscription).kept) })
 		}
 	}
 	if users != nil {
 		users(nc)
 	}
+}
+
+// subscribed waits until the server knows the subscriptions that were made again: nobody is told any more of what is missed
+// after the notice. It reports false if the connection is lost, which begins it anew.
+func (b *Broker) subscribed() bool {
+	for {
+		if err := b.flush(b.ctx); !errors.Is(err, context.DeadlineExceeded) {
+			return err == nil
+		}
+	}
+}
+
+// flush waits until the server has dealt with all that was sent to it before.
+func (b *Broker) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maxTry) // NATS wants a deadline
+	defer cancel()
+	return b.nc.FlushWithContext(ctx)
 }
 
 // disconnected is called when a connection was lost.
@@ -307,16 +372,29 @@ func (b *Broker) disconnected(err error) {
 	}
 	b.mu.Unlock()
 	if !closed {
-		b.opts.Logger.Warn("wsctlnats: the connection is lost", "err", err)
+		b.opts.Logger.Warn("wsctlnats: the connection is lost", "error", err)
 	}
 }
 
-// tell tells all subscriptions, or those of topics with history alone, that messages may have been missed.
-func (b *Broker) tell(kept bool) {
+// unreachable is called before all servers are tried, again and again. The log has why that has failed: at once, and every minute.
+func (b *Broker) unreachable() {
+	b.mu.Lock()
+	due := !b.closed && time.Since(b.said) > time.Minute
+	b.mu.Unlock()
+	if why := b.cause(); due && why != nil {
+		b.mu.Lock()
+		b.said = time.Now()
+		b.mu.Unlock()
+		b.opts.Logger.Warn("wsctlnats: there is no connection", "servers", b.servers(), "error", why)
+	}
+}
+
+// tell tells subscriptions that messages may have been missed: those that which picks, or all.
+func (b *Broker) tell(which func(s *subscription) bool) {
 	b.mu.Lock()
 	subs := make([]*subscription, 0, len(b.subs))
 	for _, s := range b.subs {
-		if !kept || s.topic.kept.Load() {
+		if which == nil || which(s) {
 			subs = append(subs, s)
 		}
 	}
@@ -339,8 +417,8 @@ func randomText(n int) string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// waitUntil waits until then, or until the broker is closed.
-func (b *Broker) waitUntil(then time.Time) {
+// waitUntil waits until then, or until ctx has ended or the broker is closed.
+func (b *Broker) waitUntil(ctx context.Context, then time.Time) {
 	wait := time.Until(then)
 	if wait <= 0 {
 		return
@@ -349,6 +427,7 @@ func (b *Broker) waitUntil(then time.Time) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-ctx.Done():
 	case <-b.ctx.Done():
 	}
 }

@@ -22,5 +22,6 @@
 //
 // The epoch of a room's positions is stored with them, and begins anew where its last message isn't there: when the stream
 // was lost, or all messages were older than Options.MaxAge. A server that has lost its newest messages only (a backup was
-// restored, or a machine without replicas lost its power before the file was written) is noticed by nodes that knew them.
+// restored, or a machine without replicas lost its power before the file was written) is noticed by nodes that have the room
+// subscribed; where none has, nobody notices.
 package wsctlnats

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/internal/position"
 )
 
 // Headers of an entry. The first is ours, the others are the server's.
@@ -24,47 +25,21 @@ const (
 // version begins the header of an entry.
 const version = "1"
 
-// position is a place in a history: after the message of that offset, or before the first where it is 0.
-type position struct {
-	epoch  string // empty: there is no position, and a new epoch has to begin
-	offset uint64
-}
-
-func (p position) String() string { return p.epoch + "." + strconv.FormatUint(p.offset, 10) }
-
-// parsePosition reads what String returns. ok is false for anything else.
-func parsePosition(s string) (p position, ok bool) {
-	epoch, offset, found := strings.Cut(s, ".")
-	if !found || epoch == "" || len(s) > 128 || offset == "" || offset[0] == '0' && offset != "0" {
-		return position{}, false
-	}
-	for i := range len(epoch) {
-		if !plain(epoch[i]) {
-			return position{}, false
-		}
-	}
-	n, err := strconv.ParseUint(offset, 10, 63) // so that a sum of two doesn't overflow
-	if err != nil || offset[0] == '+' {
-		return position{}, false
-	}
-	return position{epoch, n}, true
-}
-
 // entry is what is stored in the stream: some messages of a topic, mostly one, or none at all where it only says what the
 // position is. Entries of a topic are chained: each names the one before it, and the server stores it only in that place.
 type entry struct {
-	gen  string          // of the stream
-	seq  uint64          // in the stream; 0: nothing is stored
-	prev uint64          // seq of the topic's entry before; 0: there was none
-	pos  position        // of its last message
-	id   string          // another one for each entry
-	keep wsctl.Retention // of the topic, since this entry
-	time time.Time       // when it was stored, by the server's clock
+	gen  string            // of the stream
+	seq  uint64            // in the stream; 0: nothing is stored
+	prev uint64            // seq of the topic's entry before; 0: there was none
+	pos  position.Position // of its last message
+	id   string            // another one for each entry
+	keep wsctl.Retention   // of the topic, since this entry
+	time time.Time         // when it was stored, by the server's clock, or by ours if it was seen then
 	msgs [][]byte
 }
 
 // before is the offset before its messages.
-func (e *entry) before() uint64 { return e.pos.offset - uint64(len(e.msgs)) }
+func (e *entry) before() uint64 { return e.pos.Offset - uint64(len(e.msgs)) }
 
 // header returns the headers that e is stored with.
 func (e *entry) header() nats.Header {
@@ -95,7 +70,7 @@ func decode(h nats.Header, data []byte) (e entry, ok bool) {
 	if len(fields) != 5 || fields[0] != version || fields[2] == "" {
 		return entry{}, false
 	}
-	if e.pos, ok = parsePosition(fields[1]); !ok {
+	if e.pos, ok = position.Parse(fields[1]); !ok {
 		return entry{}, false
 	}
 	e.id = fields[2]
@@ -116,7 +91,7 @@ func decode(h nats.Header, data []byte) (e entry, ok bool) {
 		e.msgs = append(e.msgs, data[size:end:end])
 		data = data[end:]
 	}
-	return e, e.pos.offset >= uint64(len(e.msgs))
+	return e, e.pos.Offset >= uint64(len(e.msgs))
 }
 
 // stored reads an entry from a message of the server that has its headers about what is stored. e has gen, seq and time also

@@ -2,6 +2,7 @@ package wsctlnats
 
 import (
 	"bytes"
+	"cmp"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,21 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/internal/position"
 )
-
-func TestPosition(t *testing.T) {
-	for _, s := range []string{"a.0", "A-z_9.1", "e.9223372036854775807"} {
-		if p, ok := parsePosition(s); !ok || p.String() != s {
-			t.Errorf("parsePosition(%q) = %v, %v", s, p, ok)
-		}
-	}
-	for _, s := range []string{"", ".", "e", "e.", ".1", "e.-1", "e.+1", "e.01", "e.1.2", "e.1 ", " e.1", "é.1", "e\x00.1", "e.1_0", "e.0x1",
-		"e.9223372036854775808", strings.Repeat("e", 200) + ".1"} {
-		if p, ok := parsePosition(s); ok {
-			t.Errorf("parsePosition(%q) = %v", s, p)
-		}
-	}
-}
 
 func TestToken(t *testing.T) {
 	for topic, want := range map[string]string{
@@ -51,9 +39,9 @@ func FuzzToken(f *testing.F) {
 
 func TestEntry(t *testing.T) {
 	for _, e := range []entry{
-		{pos: position{"e", 0}, id: "i"},
-		{pos: position{"e", 3}, id: "i-1", prev: 12, keep: wsctl.Retention{Messages: 5, Age: time.Minute}, msgs: [][]byte{[]byte("one"), []byte("two"), []byte("3")}},
-		{pos: position{"e", 1 << 62}, id: "i", prev: 1 << 63, msgs: [][]byte{bytes.Repeat([]byte{0}, 1<<20)}},
+		{pos: position.Position{Epoch: "e", Offset: 0}, id: "i"},
+		{pos: position.Position{Epoch: "e", Offset: 3}, id: "i-1", prev: 12, keep: wsctl.Retention{Messages: 5, Age: time.Minute}, msgs: [][]byte{[]byte("one"), []byte("two"), []byte("3")}},
+		{pos: position.Position{Epoch: "e", Offset: 1 << 62}, id: "i", prev: 1 << 63, msgs: [][]byte{bytes.Repeat([]byte{0}, 1<<20)}},
 	} {
 		got, ok := decode(e.header(), e.encode())
 		if !ok || !reflect.DeepEqual(got, e) {
@@ -63,7 +51,7 @@ func TestEntry(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	e := entry{pos: position{"e", 3}, id: "i", prev: 7, keep: wsctl.Retention{Messages: 5, Age: time.Minute}, msgs: [][]byte{[]byte("one"), []byte("two")}}
+	e := entry{pos: position.Position{Epoch: "e", Offset: 3}, id: "i", prev: 7, keep: wsctl.Retention{Messages: 5, Age: time.Minute}, msgs: [][]byte{[]byte("one"), []byte("two")}}
 	h := e.header()
 	f.Add(h.Get(headerEntry), h.Get(headerExpected), e.encode())
 	f.Fuzz(func(t *testing.T, header, expected string, data []byte) {
@@ -75,7 +63,7 @@ func FuzzDecode(f *testing.F) {
 		if !ok || !reflect.DeepEqual(again, e) {
 			t.Errorf("%+v becomes %+v, %v", e, again, ok)
 		}
-		if e.pos.offset < uint64(len(e.msgs)) || e.keep.Messages < 0 || e.keep.Age < 0 {
+		if e.pos.Offset < uint64(len(e.msgs)) || e.keep.Messages < 0 || e.keep.Age < 0 {
 			t.Errorf("decoded %+v", e)
 		}
 	})
@@ -96,7 +84,7 @@ func TestCollect(t *testing.T) {
 		return entries
 	}
 	of := func(epoch string, offset uint64, texts ...string) entry {
-		e := entry{pos: position{epoch, offset}, id: "i"}
+		e := entry{pos: position.Position{Epoch: epoch, Offset: offset}, id: "i"}
 		for _, text := range texts {
 			e.msgs = append(e.msgs, []byte(text))
 		}
@@ -127,7 +115,7 @@ func TestCollect(t *testing.T) {
 		"gap":            {chain(of("e", 1, "1"), of("e", 3, "3")), 0, 0, none},
 		"none":           {nil, 0, 0, none},
 	} {
-		msgs, last, ok := collect(test.entries, position{"e", test.after}, entry{keep: wsctl.Retention{Age: test.age}})
+		msgs, last, ok := collect(test.entries, position.Position{Epoch: "e", Offset: test.after}, cmp.Or(test.age, 24*time.Hour))
 		got := string(bytes.Join(msgs, []byte(" ")))
 		if !ok {
 			got = none

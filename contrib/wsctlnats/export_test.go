@@ -2,6 +2,7 @@ package wsctlnats
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -17,6 +18,13 @@ func SetArriving(n int) (restore func()) {
 	before := arriving
 	arriving = n
 	return func() { arriving = before }
+}
+
+// SetLeastAge sets for how long at least the streams of brokers keep entries that are made until restore is called.
+func SetLeastAge(d time.Duration) (restore func()) {
+	before := leastAge
+	leastAge = d
+	return func() { leastAge = before }
 }
 
 // Hold has nothing be dispatched to the only subscription until fn has returned true, which is called with the number of messages

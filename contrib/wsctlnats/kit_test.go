@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a test waits for what must come: long enough for a cluster to elect a leader.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // natsServer is a NATS server in this process, which can be stopped and started again in its place.
 type natsServer struct {
@@ -122,6 +122,7 @@ func ready(t testing.TB, servers []*natsServer) {
 	eventually(t, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
+		_ = js.DeleteStream(ctx, "ready") // so that all servers have to take part
 		cfg := jetstream.StreamConfig{Name: "ready", Subjects: []string{"ready"}, Replicas: len(servers)}
 		if _, err := js.CreateOrUpdateStream(ctx, cfg); err != nil {
 			return err
@@ -280,6 +281,14 @@ func (l *listener) take(n int) []delivery {
 func (l *listener) noticed(n int) {
 	l.t.Helper()
 	l.wait("notice", func() bool { return l.notices >= n })
+}
+
+// came waits for a message, and reports false if it was told first that some may have been missed.
+func (l *listener) came() bool {
+	l.t.Helper()
+	l.wait("message, or notice", func() bool { return len(l.got)+l.notices > 0 })
+	n, _ := l.count()
+	return n > 0
 }
 
 func (l *listener) count() (messages, notices int) {

@@ -28,7 +28,7 @@ type Options struct {
 
 	// MaxMessages and MaxAge are the most that a room can keep: [Broker.PublishKeep] refuses a Retention of more, and takes
 	// these where the Retention has no limit. Zero means 1,000 messages and 24 hours. The stream is made with them, and gets
-	// them where it has less; it isn't reduced.
+	// them where it has less; it isn't reduced. It keeps entries for 10 minutes at least, so that positions outlive messages.
 	MaxMessages int
 	MaxAge      time.Duration
 

@@ -16,22 +16,15 @@ import (
 //
 // A broker says hello, with the id of its server, when it has connected, which the others answer, and again every few seconds.
 type peers struct {
-	b     *Broker
-	inbox string // answers to hello come here
+	b      *Broker
+	inbox  string  // answers to hello come here
+	rounds *rounds // of questions to all servers: one answer is for all who have subscribed before it
 
 	mu      sync.Mutex // guards following
 	own     string     // id of the broker's server; empty: it is alone
 	echo    *nats.Subscription
 	servers map[string]time.Time // ids of the others where brokers are, and when that was heard
 	greeted time.Time            // when the others have answered hello
-	next    *round               // that is to begin
-	running bool                 // a goroutine makes rounds
-}
-
-// round is a question to all servers.
-type round struct {
-	done chan struct{} // closed at its end
-	sure bool          // all have answered; set before done is closed
 }
 
 const (
@@ -46,6 +39,7 @@ const (
 
 func newPeers(b *Broker) (*peers, error) {
 	p := &peers{b: b, inbox: b.nc.NewInbox(), servers: make(map[string]time.Time)}
+	p.rounds = &rounds{b: b, do: p.round}
 	for _, subject := range []string{p.subject(""), p.inbox} {
 		if _, err := b.nc.Subscribe(subject, p.hello); err != nil {
 			return nil, err
@@ -136,95 +130,77 @@ func (p *peers) hello(m *nats.Msg) {
 	}
 	p.mu.Lock()
 	own := p.own
-	if _, known := p.servers[id]; known || len(p.servers) < maxServers {
+	_, known := p.servers[id]
+	if known || len(p.servers) < maxServers {
 		p.servers[id] = time.Now()
 	}
+	late := !known && own != "" && id != own && time.Now().After(p.greeted) // there may have been rounds without it
 	p.mu.Unlock()
+	if late {
+		p.b.start(p.met)
+	}
 	if m.Reply != "" && own != "" {
 		_ = m.Respond([]byte(own))
 	}
 }
 
+// met is called when a server was heard of late: it is far away, or this machine is busy. Subscribe didn't wait for it.
+func (p *peers) met() {
+	p.sync(p.b.ctx)
+	p.b.tell((*subscription).young)
+}
+
 // sync waits until all servers know the subscriptions that were made before. It reports false if that isn't sure.
 func (p *peers) sync(ctx context.Context) bool {
 	p.mu.Lock()
-	if p.own == "" {
-		p.mu.Unlock()
-		return true
-	}
-	r := p.next
-	if r == nil {
-		r = &round{done: make(chan struct{})}
-		p.next = r
-	}
-	begin := !p.running
-	p.running = true
+	alone := p.own == ""
 	p.mu.Unlock()
-	if begin && !p.b.start(p.rounds) {
-		return false // the broker is closed
-	}
-	select {
-	case <-r.done:
-		return r.sure
-	case <-ctx.Done():
-	case <-p.b.ctx.Done():
-	}
-	return false
+	return alone || p.rounds.wait(ctx) == nil
 }
 
-// rounds makes rounds, one after the other, until nobody waits for one: one answer is for all who have subscribed before it.
-func (p *peers) rounds() {
-	for {
-		p.welcome()
-		p.mu.Lock()
-		r := p.next
-		p.next = nil
-		if r == nil {
-			p.running = false
-			p.mu.Unlock()
-			return
+// round asks all servers where brokers are.
+func (p *peers) round(ctx context.Context) error {
+	p.welcome(ctx)
+	p.mu.Lock()
+	var others []string
+	for id := range p.servers {
+		if id != p.own {
+			others = append(others, id)
 		}
-		var others []string
-		for id := range p.servers {
-			if id != p.own {
-				others = append(others, id)
-			}
-		}
-		p.mu.Unlock()
-		r.sure = p.ask(others)
-		close(r.done)
 	}
+	p.mu.Unlock()
+	return p.ask(ctx, others)
 }
 
 // welcome waits until the others have answered hello.
-func (p *peers) welcome() {
+func (p *peers) welcome(ctx context.Context) {
 	p.mu.Lock()
 	greeted := p.greeted
 	p.mu.Unlock()
-	p.b.waitUntil(greeted)
+	p.b.waitUntil(ctx, greeted)
 }
 
-// ask asks servers, all at once, and tells whether all have answered.
-func (p *peers) ask(servers []string) bool {
+// ask asks servers, all at once. It returns an error if one doesn't answer.
+func (p *peers) ask(ctx context.Context, servers []string) error {
 	answers := make(chan bool, len(servers))
 	for _, id := range servers {
-		if len(servers) == 1 {
-			return p.answers(id)
-		}
-		go func() { answers <- p.answers(id) }()
+		go func() { answers <- p.answers(ctx, id) }()
 	}
 	sure := true
 	for range servers {
 		sure = <-answers && sure
 	}
-	return sure
+	if !sure {
+		return errUnsure
+	}
+	return nil
 }
 
 // answers tells whether a broker at a server answers, or there is none.
-func (p *peers) answers(id string) bool {
+func (p *peers) answers(ctx context.Context, id string) bool {
 	for range echoTries {
-		ctx, cancel := context.WithTimeout(p.b.ctx, echoTime)
-		_, err := p.b.nc.RequestWithContext(ctx, p.subject(id), nil)
+		try, cancel := context.WithTimeout(ctx, echoTime)
+		_, err := p.b.nc.RequestWithContext(try, p.subject(id), nil)
 		cancel()
 		switch {
 		case err == nil:

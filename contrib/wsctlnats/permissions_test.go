@@ -2,10 +2,13 @@ package wsctlnats_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -76,6 +79,12 @@ func TestForbidden(t *testing.T) {
 		}
 		return nil
 	})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := b.PublishKeep(ctx, "room", []byte("x"), keepAll)
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), "$JS.API.STREAM") {
+		t.Errorf("PublishKeep: %v", err)
+	}
 }
 
 // errorLog counts errors.

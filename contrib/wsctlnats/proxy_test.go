@@ -1,10 +1,14 @@
 package wsctlnats_test
 
 import (
+	"bytes"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // proxy is a way to a server on which things go wrong.
@@ -18,15 +22,22 @@ type proxy struct {
 	mu    sync.Mutex // guards following
 	conns map[net.Conn]bool
 	mute  bool // nothing comes from the server
+	rate  int  // bytes a second that come from the server; 0: any number
+	pings int  // that have come from clients
 }
 
 func newProxy(t testing.TB, n *natsServer, delay time.Duration) *proxy {
+	t.Helper()
+	return newProxyTo(t, n.server().Addr().String(), delay)
+}
+
+func newProxyTo(t testing.TB, addr string, delay time.Duration) *proxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, ln: ln, server: n.server().Addr().String(), delay: delay, conns: make(map[net.Conn]bool)}
+	p := &proxy{t: t, ln: ln, server: addr, delay: delay, conns: make(map[net.Conn]bool)}
 	p.wg.Go(p.accept)
 	t.Cleanup(func() {
 		ln.Close()
@@ -86,11 +97,29 @@ func (p *proxy) pass(to, from net.Conn, fromServer bool) {
 		}
 		p.mu.Lock()
 		mute := p.mute && fromServer
+		var slow time.Duration
+		if fromServer && p.rate > 0 {
+			slow = time.Duration(n) * time.Second / time.Duration(p.rate)
+		}
+		if !fromServer {
+			p.pings += bytes.Count(b[:n], []byte("PING\r\n"))
+		}
 		p.mu.Unlock()
+		if slow > 0 {
+			timer := time.NewTimer(slow)
+			<-timer.C
+		}
 		if !mute {
 			chunks <- chunk{b[:n], time.Now().Add(p.delay)}
 		}
 	}
+}
+
+// slow limits how many bytes a second come from the server.
+func (p *proxy) slow(rate int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate = rate
 }
 
 // silence loses what comes from the server, until cut.
@@ -107,5 +136,77 @@ func (p *proxy) cut() {
 	p.mute = false
 	for c := range p.conns {
 		c.Close()
+	}
+}
+
+// TestNoticeAfterReconnect has the server hear late of subscriptions that are made again: what is published after the notice comes.
+func TestNoticeAfterReconnect(t *testing.T) {
+	srv := newServer(t, nil)
+	way := newProxy(t, srv, 100*time.Millisecond)
+	a, b := connect(t, way.url(), nil), connect(t, srv.url(), nil)
+	l := listen(t, a, "room")
+	way.cut()
+	l.noticed(1)
+	if err := b.Publish(within(t), "room", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	l.take(1)
+}
+
+// TestSubscribeTogether subscribes many topics at once: they wait for the server together.
+func TestSubscribeTogether(t *testing.T) {
+	const count = 200
+	srv := newServer(t, nil)
+	way := newProxy(t, srv, 50*time.Millisecond)
+	b := connect(t, way.url(), nil)
+	way.mu.Lock()
+	before := way.pings
+	way.mu.Unlock()
+	var wg sync.WaitGroup
+	for i := range count {
+		wg.Go(func() {
+			stop, err := b.Subscribe(within(t), fmt.Sprint("room", i), func(string, []byte) {})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer stop()
+		})
+	}
+	wg.Wait()
+	way.mu.Lock()
+	defer way.mu.Unlock()
+	if n := way.pings - before; n == 0 || n > count/4 {
+		t.Errorf("%d PINGs for %d subscriptions at once", n, count)
+	}
+}
+
+// TestManyHistories asks for many histories at once, which are more than the server lets wait for a connection, over a network that
+// takes its time.
+func TestManyHistories(t *testing.T) {
+	const rooms, messages, size = 32, 16, 64 << 10
+	srv := newServer(t, func(o *server.Options) { o.MaxPending = 17 << 20 })
+	way := newProxy(t, srv, 0)
+	a, b := connect(t, srv.url(), nil), connect(t, way.url(), nil)
+	var births [rooms]string
+	for i := range rooms {
+		_, births[i], _ = since(t, a, fmt.Sprint("room", i), "")
+		for range messages {
+			keep(t, a, fmt.Sprint("room", i), string(make([]byte, size)))
+		}
+	}
+	l := listen(t, b, "other")
+	way.slow(16 << 20) // all take 2 seconds
+	var wg sync.WaitGroup
+	for i := range rooms {
+		wg.Go(func() {
+			if msgs, _, ok, err := b.Since(within(t), fmt.Sprint("room", i), births[i]); err != nil || !ok || len(msgs) != messages {
+				t.Errorf("room %d: %d messages, %v, %v", i, len(msgs), ok, err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, notices := l.count(); notices > 0 {
+		t.Errorf("the connection was lost %d times", notices)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/internal/position"
 )
 
 // Since implements [wsctl.HistoryBroker]. Where a topic has no entry, it stores one without a message, for the position, and
@@ -25,9 +26,12 @@ func (b *Broker) Since(ctx context.Context, topic, pos string) (msgs [][]byte, n
 	case <-ctx.Done():
 		return nil, "", false, b.explain(ctx.Err())
 	}
-	var at position
-	err = b.retry(ctx, func(ctx context.Context) (err error) {
-		msgs, at, ok, err = t.since(ctx, pos)
+	t.mu.Lock()
+	mark, known := t.mark, t.last
+	t.mu.Unlock()
+	var at position.Position
+	err = b.retry(ctx, func(try context.Context) (err error) {
+		msgs, at, ok, err = t.since(ctx, try, pos, mark, known)
 		return err
 	})
 	if err != nil {
@@ -36,45 +40,50 @@ func (b *Broker) Since(ctx context.Context, topic, pos string) (msgs [][]byte, n
 	return msgs, at.String(), ok, nil
 }
 
-func (t *topic) since(ctx context.Context, pos string) (msgs [][]byte, at position, ok bool, err error) {
-	t.mu.Lock()
-	mark := t.mark
-	t.mu.Unlock()
-	e, err := t.newest(ctx)
+// since is a try of Since. mark and known are the topic's mark and last from before the first one. It may take longer than try, as
+// long as messages come.
+func (t *topic) since(ctx, try context.Context, pos string, mark, known entry) (msgs [][]byte, at position.Position, ok bool, err error) {
+	deadline, _ := try.Deadline()
+	patience := time.Until(deadline)
+	e, err := t.newest(try)
 	if err != nil {
-		return nil, position{}, false, err
+		return nil, position.Position{}, false, err
 	}
-	if e.pos.epoch == "" || time.Since(e.time) > t.b.opts.MaxAge/2 {
-		if e, err = t.place(ctx, e); err != nil {
-			return nil, position{}, false, err
+	if e.pos.Epoch == "" || time.Since(e.time) > t.b.stream.age/2 {
+		if e, err = t.place(try, e); err != nil {
+			return nil, position.Position{}, false, err
 		}
 	}
-	after, valid := parsePosition(pos)
+	after, valid := position.Parse(pos)
 	switch {
 	case pos == "", valid && after == e.pos:
 		return nil, e.pos, true, nil
-	case !valid, after.epoch != e.pos.epoch, after.offset > e.pos.offset, !keeps(e.keep, e.pos.offset-after.offset):
+	case !valid, after.Epoch != e.pos.Epoch, after.Offset > e.pos.Offset, !keeps(e.keep, e.pos.Offset-after.Offset):
 		return nil, e.pos, false, nil
 	}
 	from := uint64(0)
-	if mark.gen == e.gen && mark.pos.epoch == after.epoch && mark.pos.offset <= after.offset {
+	if mark.gen == e.gen && mark.pos.Epoch == after.Epoch && mark.pos.Offset <= after.Offset {
 		from = mark.seq
 	}
-	entries, err := t.b.stream.fetch(ctx, e.gen, t.token, from)
+	entries, err := t.b.stream.fetch(ctx, patience, e.gen, t.token, from)
 	if err != nil {
-		return nil, position{}, false, err
+		return nil, position.Position{}, false, err
 	}
-	if first := entries[:min(1, len(entries))]; from > 0 && len(first) > 0 &&
-		(first[0].seq == from && first[0].id != mark.id || first[0].seq > from && first[0].prev < from) {
-		// The server has lost the entry of mark, and others have its positions.
-		e.pos = position{}
-		e, err = t.place(ctx, e)
+	if mark.lost(entries, e) || known.lost(entries, e) { // by the server, and others have its positions
+		try, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		e.pos = position.Position{}
+		e, err = t.place(try, e)
 		return nil, e.pos, false, err
 	}
-	msgs, last, ok := collect(entries, after, e)
+	oldest := e.keep.Age
+	if oldest == 0 {
+		oldest = t.b.opts.MaxAge
+	}
+	msgs, last, ok := collect(entries, after, oldest)
 	switch {
 	case last.seq < e.seq:
-		return nil, position{}, false, errLags
+		return nil, position.Position{}, false, errLags
 	case !ok:
 		return nil, e.pos, false, nil
 	}
@@ -85,16 +94,28 @@ func (t *topic) since(ctx context.Context, pos string) (msgs [][]byte, at positi
 	return msgs, last.pos, true, nil
 }
 
+// lost tells whether known, which was stored once, is missing among a topic's entries. The last of these is e, or comes after it.
+func (known *entry) lost(entries []entry, e entry) bool {
+	if known.gen != e.gen || known.pos.Epoch != e.pos.Epoch {
+		return false
+	}
+	for _, x := range entries {
+		if x.seq >= known.seq {
+			return x.seq == known.seq && x.id != known.id || x.seq > known.seq && x.prev < known.seq
+		}
+	}
+	return false
+}
+
 // place stores an entry without a message after e, which says the position of e, or begins an epoch if e has none.
 func (t *topic) place(ctx context.Context, e entry) (entry, error) {
 	p := entry{gen: e.gen, prev: e.seq, pos: e.pos, keep: e.keep, id: t.b.newID()}
-	if p.pos.epoch == "" {
-		p.pos, p.keep = position{epoch: randomText(9)}, wsctl.Retention{}
+	if p.pos.Epoch == "" {
+		p.pos, p.keep = position.Position{Epoch: randomText(9)}, wsctl.Retention{}
 	}
 	if err := t.b.stream.append(ctx, t.token, &p); err != nil {
 		return entry{}, err
 	}
-	p.time = time.Now()
 	t.learn(p)
 	return p, nil
 }
@@ -107,13 +128,12 @@ func keeps(keep wsctl.Retention, n uint64) bool {
 	return n <= uint64(keep.Messages)
 }
 
-// collect returns the messages after a position, and the last entry, from entries among which e is expected. ok is
-// false if not all of them are there, or some are too old.
-func collect(entries []entry, after position, e entry) (msgs [][]byte, last entry, ok bool) {
-	at := after.offset
+// collect returns the messages after a position, and the last entry. ok is false if not all of them are there, or some are too old.
+func collect(entries []entry, after position.Position, oldest time.Duration) (msgs [][]byte, last entry, ok bool) {
+	at := after.Offset
 	for i, x := range entries {
 		last = x
-		if ok = x.pos.epoch == after.epoch; !ok {
+		if ok = x.pos.Epoch == after.Epoch; !ok {
 			continue
 		}
 		if i > 0 && x.prev != entries[i-1].seq { // a server that breaks its promises
@@ -122,7 +142,7 @@ func collect(entries []entry, after position, e entry) (msgs [][]byte, last entr
 		for i, msg := range x.msgs {
 			switch offset := x.before() + uint64(i) + 1; {
 			case offset <= at:
-			case offset > at+1, e.keep.Age > 0 && time.Since(x.time) > e.keep.Age:
+			case offset > at+1, time.Since(x.time) > oldest:
 				return nil, entries[len(entries)-1], false
 			default:
 				msgs = append(msgs, msg)
@@ -130,5 +150,5 @@ func collect(entries []entry, after position, e entry) (msgs [][]byte, last entr
 			}
 		}
 	}
-	return msgs, last, ok && at == last.pos.offset
+	return msgs, last, ok && at == last.pos.Offset
 }

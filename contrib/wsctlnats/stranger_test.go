@@ -113,13 +113,19 @@ func TestHello(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	told := 0 // where the machine is too slow for the nodes' answers
 	for i := range 20 {
 		topic := fmt.Sprint("room", i)
 		l := listen(t, a, topic)
 		if err := b.Publish(within(t), topic, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		l.take(1)
+		if !l.came() {
+			told++
+		}
+	}
+	if told > 10 {
+		t.Errorf("of 20 subscriptions %d were told that messages may have been missed", told)
 	}
 }
 
@@ -242,32 +248,81 @@ func TestOverflow(t *testing.T) {
 // TestQuietRoom has a room that is quiet for longer than messages are kept: its position stays as long as somebody asks.
 func TestQuietRoom(t *testing.T) {
 	srv := newServer(t, nil)
+	restore := wsctlnats.SetLeastAge(0)
 	b := connect(t, srv.url(), &wsctlnats.Options{MaxAge: time.Second})
-	l := listen(t, b, "room")
+	restore()
+	rooms := 0
+	eventually(t, func() error {
+		rooms++
+		asked, late := time.Now(), false
+		err := quietRoom(t, b, fmt.Sprint("room", rooms), func() {
+			late = late || time.Since(asked) > 300*time.Millisecond
+			asked = time.Now()
+		})
+		if err != nil && !late {
+			t.Fatal(err)
+		}
+		return err // else nobody may have asked in time: once more
+	})
+}
+
+// quietRoom goes through it. Whenever it has asked it calls asked.
+func quietRoom(t *testing.T, b *wsctlnats.Broker, room string, asked func()) error {
+	t.Helper()
+	l := listen(t, b, room)
+	if err := b.PublishKeep(within(t), room, []byte("one"), wsctl.Retention{Messages: 10}); err != nil {
+		return err
+	}
+	asked()
+	pos := l.take(1)[0].pos
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); <-ticker.C {
+		_, now, ok := since(t, b, room, pos)
+		if asked(); !ok || now != pos {
+			return fmt.Errorf("Since(%s) = %s, %v", pos, now, ok)
+		}
+	}
+	_, _, ok := since(t, b, room, epoch(pos)+".0")
+	if asked(); ok {
+		return errors.New("a message is kept for ever")
+	}
+	if err := b.PublishKeep(within(t), room, []byte("two"), wsctl.Retention{Messages: 10}); err != nil {
+		return err
+	}
+	texts, now, ok := since(t, b, room, pos)
+	if asked(); !ok || len(texts) != 1 || now != epoch(pos)+".2" {
+		return fmt.Errorf("Since(%s) = %q, %s, %v", pos, texts, now, ok)
+	}
+	l.take(2)
+	return nil
+}
+
+// TestShortAge has messages be kept for less than the 5 minutes for which a position must stay after it was asked for.
+func TestShortAge(t *testing.T) {
+	srv := newServer(t, nil)
+	b := connect(t, srv.url(), &wsctlnats.Options{MaxAge: time.Second})
+	_, birth, _ := since(t, b, "room", "")
 	if err := b.PublishKeep(within(t), "room", []byte("one"), wsctl.Retention{Messages: 10}); err != nil {
 		t.Fatal(err)
 	}
-	pos := l.take(1)[0].pos
-	deadline := time.Now().Add(2500 * time.Millisecond)
+	_, pos, _ := since(t, b, "room", "")
 	eventually(t, func() error {
-		if _, now, ok := since(t, b, "room", pos); !ok || now != pos {
-			t.Fatalf("Since(%s) = %s, %v", pos, now, ok)
-		}
-		if time.Now().Before(deadline) {
-			return errors.New("not yet")
+		if _, _, ok := since(t, b, "room", birth); ok {
+			return errors.New("a message is kept for ever")
 		}
 		return nil
 	})
-	if _, _, ok := since(t, b, "room", epoch(pos)+".0"); ok {
-		t.Error("a message is kept for ever")
+	if _, now, ok := since(t, b, "room", pos); !ok || now != pos {
+		t.Errorf("Since(%s) = %s, %v", pos, now, ok)
 	}
-	if err := b.PublishKeep(within(t), "room", []byte("two"), wsctl.Retention{Messages: 10}); err != nil {
+	js, done := jetStream(t, srv)
+	defer done()
+	s, err := js.Stream(within(t), "wsctl")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if texts, now, ok := since(t, b, "room", pos); !ok || len(texts) != 1 || now != epoch(pos)+".2" {
-		t.Errorf("Since(%s) = %q, %s, %v", pos, texts, now, ok)
-	}
-	if got := l.take(2); len(got) != 2 {
-		t.Errorf("got %q", got)
+	if age := s.CachedInfo().Config.MaxAge; age != 10*time.Minute {
+		t.Errorf("the stream keeps positions for %v", age)
 	}
 }

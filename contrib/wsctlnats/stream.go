@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,6 +17,10 @@ const (
 	fresh = 250 * time.Millisecond // for so long what the server has said of the stream isn't asked again
 )
 
+// leastAge is the least that the stream keeps entries for. What Since has said of a position is to hold for 5 minutes at least, and
+// half of the time may have gone by before. Tests change it.
+var leastAge = 10 * time.Minute
+
 // stream is the stream that keeps the messages of all topics.
 type stream struct {
 	b     *Broker
@@ -23,6 +28,8 @@ type stream struct {
 	name  string
 	turn  chan struct{} // has a value while somebody asks the server about the stream
 	inbox string        // answers to ask come to subjects below it
+	age   time.Duration // that entries are kept for
+	came  atomic.Uint64 // messages that were answers to ask
 
 	mu      sync.Mutex // guards following
 	gen     string     // empty: the server has to be asked
@@ -38,7 +45,7 @@ func newStream(b *Broker) (*stream, error) {
 	}
 	s := &stream{
 		b: b, js: js, name: strings.ReplaceAll(b.opts.Prefix, ".", "_"), turn: make(chan struct{}, 1), inbox: b.nc.NewInbox(),
-		answers: make(map[string]*answer),
+		age: max(b.opts.MaxAge, leastAge), answers: make(map[string]*answer),
 	}
 	_, err = b.nc.Subscribe(s.inbox+".*", s.answered)
 	return s, err
@@ -95,7 +102,7 @@ func (s *stream) open(ctx context.Context) (string, error) {
 			Description:       "messages of wsctl rooms with history",
 			Subjects:          []string{s.b.keepSubject(gen, "*")},
 			MaxMsgsPerSubject: int64(o.MaxMessages + spare),
-			MaxAge:            o.MaxAge,
+			MaxAge:            s.age,
 			Storage:           o.Storage,
 			Replicas:          o.Replicas,
 			RePublish:         &jetstream.RePublish{Source: s.b.keepSubject(gen, "*"), Destination: s.live()},
@@ -115,12 +122,12 @@ func (s *stream) open(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("stream %s has subjects %q, or other settings, that aren't those of wsctlnats", s.name, cfg.Subjects)
 	}
 	less := cfg.MaxMsgsPerSubject > 0 && cfg.MaxMsgsPerSubject < int64(o.MaxMessages+spare)
-	if younger := cfg.MaxAge > 0 && cfg.MaxAge < o.MaxAge; less || younger {
+	if younger := cfg.MaxAge > 0 && cfg.MaxAge < s.age; less || younger {
 		if less {
 			cfg.MaxMsgsPerSubject = int64(o.MaxMessages + spare)
 		}
 		if younger {
-			cfg.MaxAge = o.MaxAge
+			cfg.MaxAge = s.age
 		}
 		if _, err := s.js.UpdateStream(ctx, cfg); err != nil {
 			return "", fmt.Errorf("stream %s keeps less than Options ask for: %w", s.name, err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/wsctl/wsctl/internal/position"
 )
 
 // maxQueue is how many bytes may wait for a subscription's deliver.
@@ -25,6 +27,7 @@ type subscription struct {
 	topic   *topic
 	deliver func(pos string, msg []byte)
 	sub     *nats.Subscription
+	made    time.Time
 	settle  *time.Timer // nil: there is nothing to wait for
 	once    sync.Once
 
@@ -78,11 +81,10 @@ func (s *subscription) subscribe(ctx context.Context) (err error) {
 		return err
 	}
 	b.mu.Lock()
+	s.made = time.Now()
 	b.subs[s.sub] = s
 	b.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, maxTry) // NATS wants a deadline
-	defer cancel()
-	if err := b.nc.FlushWithContext(ctx); err != nil {
+	if err := b.flushes.wait(ctx); err != nil {
 		return err
 	}
 	if last := b.nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && last != before &&
@@ -91,6 +93,12 @@ func (s *subscription) subscribe(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+// kept tells whether its topic has history.
+func (s *subscription) kept() bool { return s.topic.kept.Load() }
+
+// young tells whether there may be a server that doesn't know it yet, or that wasn't known when it was made.
+func (s *subscription) young() bool { return time.Since(s.made) < 2*helloEach }
 
 // begin begins to deliver what has come.
 func (s *subscription) begin() error {
@@ -102,7 +110,7 @@ func (s *subscription) begin() error {
 	}
 	if b.clustered() {
 		s.settle = time.AfterFunc(settled, func() {
-			if s.topic.kept.Load() {
+			if s.kept() {
 				s.push(nil)
 			}
 		})
@@ -227,9 +235,9 @@ func (s *subscription) pass(m *nats.Msg) {
 	}
 	s.gen, s.seq = e.gen, e.seq
 	s.topic.seen(e)
-	at := position{e.pos.epoch, e.before()}
+	at := position.Position{Epoch: e.pos.Epoch, Offset: e.before()}
 	for _, msg := range e.msgs {
-		if at.offset++; !s.stopped.Load() {
+		if at.Offset++; !s.stopped.Load() {
 			s.deliver(at.String(), msg)
 		}
 	}

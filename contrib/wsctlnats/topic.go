@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/wsctl/wsctl"
+	"github.com/wsctl/wsctl/internal/position"
 )
 
 const (
@@ -112,7 +113,9 @@ func (b *Broker) PublishKeep(ctx context.Context, topic string, msg []byte, keep
 	}
 	select {
 	case err := <-it.done:
-		return err
+		if err == nil || ctx.Err() == nil {
+			return err
+		} // else it may say no more than that nobody waits
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
@@ -197,14 +200,14 @@ func (t *topic) store(items *[]*item) (entry, error) {
 			}
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			t.failure = err
+			t.failure = t.b.silence(ctx, err)
 		}()
 		if !tried {
 			t.mu.Lock()
 			base = t.last
 			t.mu.Unlock()
 		}
-		if tried || base.pos.epoch == "" || base.gen != t.b.stream.known() {
+		if tried || base.pos.Epoch == "" || base.gen != t.b.stream.known() {
 			last, err := t.newest(ctx)
 			switch {
 			case err != nil:
@@ -244,8 +247,8 @@ func (t *topic) store(items *[]*item) (entry, error) {
 // entry returns one of items for the place after base, where there may be an epoch to begin.
 func (t *topic) entry(base entry, items *[]*item) entry {
 	e := entry{gen: base.gen, prev: base.seq, pos: base.pos, id: t.b.newID()}
-	if e.pos.epoch == "" {
-		e.pos = position{epoch: randomText(9)}
+	if e.pos.Epoch == "" {
+		e.pos = position.Position{Epoch: randomText(9)}
 	}
 	live := (*items)[:0:0]
 	for _, it := range *items {
@@ -255,7 +258,7 @@ func (t *topic) entry(base entry, items *[]*item) entry {
 			e.keep = it.keep
 		}
 	}
-	e.pos.offset += uint64(len(live))
+	e.pos.Offset += uint64(len(live))
 	*items = live
 	return e
 }
@@ -290,20 +293,23 @@ func (t *topic) newest(ctx context.Context) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	e.msgs = nil
 	if contradicts(e, known) {
-		e.pos = position{}
-	} else if e.pos.epoch != "" {
+		e.pos = position.Position{}
+	} else if e.pos.Epoch != "" {
 		t.learn(e)
+	}
+	e.msgs = nil
+	if e.gen == known.gen && e.seq == known.seq && !known.time.IsZero() {
+		e.time = known.time // the server's clock may be another one
 	}
 	return e, nil
 }
 
 // contradicts tells whether e can't be the topic's last entry if known was once: the server has forgotten known, or has
-// another one in its place.
+// another one in its place, or messages at its offsets.
 func contradicts(e, known entry) bool {
-	return e.gen == known.gen && e.pos.epoch == known.pos.epoch &&
-		(e.seq < known.seq || e.seq == known.seq && e.id != known.id || e.pos.offset < known.pos.offset)
+	return e.gen == known.gen && e.pos.Epoch == known.pos.Epoch && (e.seq < known.seq || e.pos.Offset < known.pos.Offset ||
+		e.seq == known.seq && e.id != known.id || e.seq > known.seq && (e.prev < known.seq || e.before() < known.pos.Offset))
 }
 
 // learn notes an entry that is stored.
@@ -311,18 +317,19 @@ func (t *topic) learn(e entry) {
 	e.msgs = nil
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e.gen != t.last.gen || e.pos.epoch != t.last.pos.epoch || e.seq > t.last.seq {
+	if e.gen != t.last.gen || e.pos.Epoch != t.last.pos.Epoch || e.seq > t.last.seq {
 		t.last = e
 	}
 }
 
 // seen is learn for an entry that is delivered.
 func (t *topic) seen(e entry) {
+	e.time = time.Now()
 	t.learn(e)
 	t.kept.Store(true)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e.gen != t.mark.gen || e.pos.epoch != t.mark.pos.epoch || e.before() == t.mark.pos.offset {
+	if e.gen != t.mark.gen || e.pos.Epoch != t.mark.pos.Epoch || e.before() == t.mark.pos.Offset {
 		e.msgs = nil
 		t.mark = e
 	}
@@ -332,13 +339,13 @@ func (t *topic) seen(e entry) {
 func (t *topic) trim(e entry) {
 	n := e.keep.Messages
 	each := uint64(max(n, trimEach))
-	if n == 0 || n+int(each) > t.b.opts.MaxMessages || e.pos.offset/each == e.before()/each {
+	if n == 0 || n+int(each) > t.b.opts.MaxMessages || e.pos.Offset/each == e.before()/each {
 		return
 	}
 	ctx, cancel := context.WithTimeout(t.b.ctx, firstTry)
 	defer cancel()
 	if err := t.b.stream.purge(ctx, e.gen, t.token, n+spare); err != nil {
-		t.b.opts.Logger.Debug("wsctlnats: purging", "topic", t.name, "err", err) // next time
+		t.b.opts.Logger.Debug("wsctlnats: purging", "topic", t.name, "error", err) // next time
 	}
 }
 
@@ -347,7 +354,7 @@ func (t *topic) yield() {
 	t.mu.Lock()
 	yielding := t.yielding
 	t.mu.Unlock()
-	t.b.waitUntil(yielding)
+	t.b.waitUntil(t.b.ctx, yielding)
 }
 
 // claim asks other nodes to leave the topic to this one for as long as a try of it takes: who has just stored an entry, or is
