@@ -24,8 +24,12 @@ const slots = 16384
 func startCluster(t *testing.T, masters, replicas int) *cluster {
 	t.Helper()
 	c := new(cluster)
+	timeout := "4000" // on a busy machine a master mustn't be taken for dead
+	if replicas > 0 {
+		timeout = "2000"
+	}
 	for i := range masters * (1 + replicas) {
-		s := startServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", anyPort, "--cluster-replica-validity-factor", "0",
+		s := startServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", timeout, "--cluster-port", anyPort, "--cluster-replica-validity-factor", "0",
 			"--repl-diskless-sync-delay", "0")
 		if i < masters {
 			s.must("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/masters), strconv.Itoa((i+1)*slots/masters-1))
@@ -147,9 +151,28 @@ func TestReshard(t *testing.T) {
 		ids := []string{from.must("CLUSTER", "MYID"), to.must("CLUSTER", "MYID")}
 		to.must("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
 		from.must("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
-		for _, key := range []string{":h", ":s"} {
-			from.must("MIGRATE", "127.0.0.1", port(to.addr), "wsctl:{room}"+key, "0", "5000")
+		move := func(key string) { from.must("MIGRATE", "127.0.0.1", port(to.addr), "wsctl:{room}"+key, "0", "5000") }
+		try := func(when string) {
+			if err := a.PublishKeep(t.Context(), "room", []byte(when), keep); err != nil {
+				t.Errorf("PublishKeep %s: %v", when, err)
+			}
+			if _, _, _, err := a.Since(t.Context(), "room", ""); err != nil {
+				t.Errorf("Since %s: %v", when, err)
+			}
+			if err := a.Publish(t.Context(), "room", []byte(when)); err != nil {
+				t.Errorf("Publish %s: %v", when, err)
+			}
 		}
+		try("before its keys move")
+		move(":h")
+		between := make(chan struct{})
+		go func() {
+			defer close(between)
+			try("between them")
+		}()
+		move(":s")
+		<-between
+		try("when its keys have moved")
 		for _, s := range append([]*server{to, from}, c.masters...) { // the others would learn it later
 			s.must("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
 		}

@@ -38,6 +38,6 @@ func TestConformanceCluster(t *testing.T) {
 
 func TestConformanceSentinel(t *testing.T) {
 	t.Parallel()
-	p := startPair(t)
+	p := startPair(t, "30000")
 	wsctltest.TestBroker(t, func(t *testing.T) wsctl.Broker { return p.open(t, nil) })
 }

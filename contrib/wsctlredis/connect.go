@@ -18,7 +18,8 @@ import (
 // after which a server that doesn't answer is taken for lost, is 5 s where it is zero. A nil opts is allowed.
 //
 // Where the server can't be reached, New succeeds nevertheless: it is tried again, and all calls fail until then. An error
-// says that the options are wrong, or that the server refuses what is needed. The caller is to call [Broker.Close].
+// says that the options are wrong, or that the server refuses the connection, for a wrong password, say. What its user may not do
+// (ACL), or a replica doesn't, fails when it is needed. The caller is to call [Broker.Close].
 func New(redis rueidis.ClientOption, opts *Options) (*Broker, error) {
 	b := &Broker{
 		id:        rand.Text()[:12],
@@ -74,8 +75,10 @@ func (b *Broker) connect(redis rueidis.ClientOption) error {
 	return nil
 }
 
-// keepConnecting ends when there is a client, or with the Broker.
+// keepConnecting ends when there is a client, or with the Broker. The log has every minute why there is none, and at once when the
+// server, which couldn't be reached before, refuses the connection.
 func (b *Broker) keepConnecting(redis rueidis.ClientOption) {
+	logged, refused := time.Now(), false
 	for delay := minDelay; !b.isClosed(); delay = min(2*delay, maxDelay) {
 		b.wait(b.life, delay)
 		err := b.connect(redis)
@@ -86,6 +89,10 @@ func (b *Broker) keepConnecting(redis rueidis.ClientOption) {
 		b.mu.Lock()
 		b.away = err
 		b.mu.Unlock()
+		if refuses := !unreachable(err); refuses != refused || time.Since(logged) > time.Minute {
+			logged, refused = time.Now(), refuses
+			b.logger().Warn("wsctlredis: there is no server yet", "error", err)
+		}
 	}
 }
 
@@ -93,6 +100,9 @@ func (b *Broker) keepConnecting(redis rueidis.ClientOption) {
 func unreachable(err error) bool {
 	if refused, ok := rueidis.IsRedisErr(err); ok {
 		return refused.IsLoading() || refused.IsClusterDown() || refused.IsTryAgain() || strings.HasPrefix(refused.Error(), "MASTERDOWN")
+	}
+	if _, ok := errors.AsType[*net.AddrError](err); ok {
+		return false // there never will be such a one
 	}
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, errNoOwners)

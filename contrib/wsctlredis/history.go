@@ -24,7 +24,8 @@ var errUnsure = errors.New("the connection was lost, and whether the message is 
 
 // PublishKeep implements [wsctl.HistoryBroker]. It fails at once if the server can't be reached. If the connection is lost with
 // the message on its way, and the topic is subscribed here, so that it can be told from the history whether it has arrived,
-// it is tried again for 2 seconds; it is never kept twice. A history without Messages and with an Age has no other limit.
+// it is tried again for 2 seconds; it is never kept twice. While a cluster moves the topic it is tried again as well. A history
+// without Messages and with an Age has no other limit.
 func (b *Broker) PublishKeep(ctx context.Context, topic string, msg []byte, keep wsctl.Retention) error {
 	if err := b.publishKeep(ctx, topic, msg, keep); err != nil {
 		return fmt.Errorf("wsctlredis: publish: %w", err)
@@ -49,20 +50,31 @@ func (b *Broker) publishKeep(ctx context.Context, topic string, msg []byte, keep
 	if b.cluster {
 		command = "SPUBLISH"
 	}
-	id := b.id + strconv.FormatUint(b.serial.Add(1), 36)
-	text := string(msg)
-	try := func(epoch, offset string) (kept bool, err error) {
-		answer, err := b.run(ctx, publishScript, channel, id, epoch, offset, strconv.Itoa(messages), strconv.FormatInt(age, 10), command, text)
+	text, number := string(msg), ""
+	try := func(epoch, offset string) (int64, error) {
+		answer, err := b.run(ctx, publishScript, channel, b.id, number, epoch, offset, strconv.Itoa(messages), strconv.FormatInt(age, 10), command, text)
 		if err != nil {
-			return false, err
+			return 0, err
 		}
-		n, err := answer.AsInt64()
-		return n == 1, err
+		return answer.AsInt64()
 	}
 	known := b.newest(channel)
-	_, err = try("", "")
+	for wait, end := minWait, time.Now().Add(again); ; wait *= 2 {
+		number = strconv.FormatUint(b.serial.Add(1), 10)
+		var answer int64
+		if answer, err = try("", ""); err == nil && answer == answerKept {
+			return nil
+		}
+		if err == nil {
+			continue // it was overtaken
+		}
+		if !moving(err) || !b.mayRetry(ctx, err) || time.Now().After(end) {
+			break
+		}
+		b.wait(ctx, wait)
+	}
 	var op *net.OpError
-	if err == nil || !b.mayRetry(ctx, err) || errors.As(err, &op) && op.Op == "dial" {
+	if moving(err) || !b.mayRetry(ctx, err) || errors.As(err, &op) && op.Op == "dial" {
 		return err
 	}
 	epoch, offset, ok := strings.Cut(known, ".")
@@ -71,8 +83,8 @@ func (b *Broker) publishKeep(ctx context.Context, topic string, msg []byte, keep
 	}
 	for wait, end := minWait, time.Now().Add(again); ; wait *= 2 {
 		b.wait(ctx, wait)
-		switch kept, retried := try(epoch, offset); {
-		case kept:
+		switch answer, retried := try(epoch, offset); {
+		case answer == answerKept:
 			return nil
 		case retried == nil, ctx.Err() != nil, b.isClosed(), time.Now().After(end):
 			return fmt.Errorf("%w: %w", errUnsure, err)
@@ -80,10 +92,16 @@ func (b *Broker) publishKeep(ctx context.Context, topic string, msg []byte, keep
 	}
 }
 
-// mayRetry tells whether a call has failed because of its connection, and another one has time.
+// mayRetry tells whether a call has failed because of its connection, or its keys are just moving, and another one has time.
 func (b *Broker) mayRetry(ctx context.Context, err error) bool {
 	_, refused := rueidis.IsRedisErr(err)
-	return !refused && ctx.Err() == nil && !b.isClosed()
+	return (!refused || moving(err)) && ctx.Err() == nil && !b.isClosed()
+}
+
+// moving tells whether nothing was done because of two keys only one is here, on their way to another node of the cluster.
+func moving(err error) bool {
+	refused, ok := rueidis.IsRedisErr(err)
+	return ok && refused.IsTryAgain()
 }
 
 // run runs a script for a topic.
@@ -94,12 +112,12 @@ func (b *Broker) run(ctx context.Context, script *rueidis.Lua, channel string, a
 	}
 	args = append([]string{rand.Text()[:16], identity}, args...)
 	return b.call(ctx, func(ctx context.Context) rueidis.RedisResult {
-		return script.Exec(ctx, b.client, []string{channel + ":h", channel + ":s", channel}, args)
+		return script.Exec(ctx, b.client, []string{channel + ":h", channel + ":s"}, args)
 	})
 }
 
 // Since implements [wsctl.HistoryBroker]. A history lives on for Age after it was published to or asked for, at least for 5
-// minutes, and 5 to 10 minutes more. While the server can't be reached it is tried for 2 seconds.
+// minutes, and 5 to 10 minutes more. While the server can't be reached, or a cluster moves the topic, it is tried for 2 seconds.
 func (b *Broker) Since(ctx context.Context, topic, pos string) (msgs [][]byte, newest string, ok bool, err error) {
 	if msgs, newest, ok, err = b.since(ctx, topic, pos); err != nil {
 		return nil, "", false, fmt.Errorf("wsctlredis: history: %w", err)

@@ -128,7 +128,7 @@ func TestRetention(t *testing.T) {
 	}{
 		{wsctl.Retention{Messages: 7}, "7", 15 * time.Minute},
 		{wsctl.Retention{Messages: 1, Age: time.Hour}, "1", time.Hour + 10*time.Minute},
-		{wsctl.Retention{Age: time.Second}, "20", 15 * time.Minute},
+		{wsctl.Retention{Age: time.Minute}, "20", 15 * time.Minute},
 		{wsctl.Retention{Messages: 100, Age: 100 * 365 * 24 * time.Hour}, "20", 100*365*24*time.Hour + 10*time.Minute},
 		{wsctl.Retention{Messages: 100, Age: math.MaxInt64 - time.Hour}, "20", math.MaxInt64 - time.Hour + 10*time.Minute},
 		{wsctl.Retention{Messages: 100, Age: time.Nanosecond}, "", 15 * time.Minute},
@@ -403,6 +403,12 @@ func TestOptions(t *testing.T) {
 				b.Close()
 				t.Errorf("%v with password %q is accepted", opts.InitAddress, opts.Password)
 			}
+		}
+	}
+	for _, addr := range []string{"localhost", "redis://" + s.addr} {
+		if b, err := wsctlredis.New(rueidis.ClientOption{InitAddress: []string{addr}}, nil); err == nil {
+			b.Close()
+			t.Errorf("address %q is accepted", addr)
 		}
 	}
 	opts.Password = "secret"

@@ -19,7 +19,8 @@ type pair struct {
 	sentinel *server
 }
 
-func startPair(t *testing.T) *pair {
+// startPair starts them. The master is taken for dead when it hasn't answered for so many milliseconds.
+func startPair(t *testing.T, patience string) *pair {
 	t.Helper()
 	p := &pair{t: t}
 	for i := range p.servers {
@@ -30,7 +31,7 @@ func startPair(t *testing.T) *pair {
 	p.sentinel = startProgram(t, "redis-sentinel")
 	_, _ = p.sentinel.ask("SENTINEL", "DEBUG", "info-period", "200") // else the test takes longer
 	p.sentinel.must("SENTINEL", "MONITOR", "main", "127.0.0.1", port(p.servers[0].addr), "1")
-	p.sentinel.must("SENTINEL", "SET", "main", "down-after-milliseconds", "500")
+	p.sentinel.must("SENTINEL", "SET", "main", "down-after-milliseconds", patience)
 	p.sentinel.must("SENTINEL", "SET", "main", "failover-timeout", "3000")
 	until(t, "the sentinel", func() bool {
 		return strings.Contains(p.sentinel.must("INFO", "sentinel"), "status=ok") && p.slaves() == 1
@@ -67,7 +68,7 @@ func (p *pair) open(t *testing.T, opts *wsctlredis.Options) *node {
 // TestSentinel has the master fail, then change places on demand.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
-	p := startPair(t)
+	p := startPair(t, "1000")
 	a, b := p.open(t, nil), p.open(t, nil)
 	in := subscribe(t, b, "room")
 	publishKeep(t, a, "room", "0")
@@ -100,7 +101,7 @@ func TestSentinel(t *testing.T) {
 // TestSentinelElsewhere has the sentinel name another master, while the one before goes on as if nothing had happened.
 func TestSentinelElsewhere(t *testing.T) {
 	t.Parallel()
-	p := startPair(t)
+	p := startPair(t, "30000")
 	a := p.open(t, nil)
 	in := subscribe(t, a, "room")
 	p.servers[1].must("REPLICAOF", "NO", "ONE")
