@@ -56,7 +56,7 @@ func TestChecks(t *testing.T) {
 		{"recovered at the first join", "=e.0 +e.0 1 2 3 4", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			faults := runScript(tc.script, []string{"<1.1>", "<1.2>", "<1.3>", "<1.4>"}, 0)
+			faults := runScript("room", tc.script, []string{"<1.1>", "<1.2>", "<1.3>", "<1.4>"}, 0)
 			if tc.want == "" && faults != "" || !strings.Contains(faults, tc.want) {
 				t.Errorf("faults: %q, want %q", faults, tc.want)
 			}
@@ -79,10 +79,47 @@ func TestChecksOfTheBroker(t *testing.T) {
 		{"twice", []string{"<1.1>", "<1.2>", "<1.2>", "<1.3>"}, 0, "<1.2> is kept twice"},
 		{"nobody's", []string{"<1.1>", "<1.2>", "<1.3>", "<2.1>"}, 0, "<2.1> is kept, which nobody sent there"},
 		{"unreadable", []string{"<1.1>", "<1.2>", "<1.3>", "?"}, 0, "at e.4 is"},
-		{"gone too soon", []string{"<1.1>", "<1.2>", "<1.3>"}, 1, ""},
+		{"gone too soon", []string{"<1.1>", "<1.2>", "<1.3>"}, 1, "isn't kept any more"},
+		{"small, gone too soon", []string{"<1.1>", "<1.2>", "<1.3>"}, 1, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			faults := runScript(fmt.Sprintf("=e.%d", len(tc.msgs)), tc.msgs, tc.lost)
+			room := "room"
+			if small(tc.name) {
+				room = "small room"
+			}
+			faults := runScript(room, fmt.Sprintf("=e.%d", len(tc.msgs)), tc.msgs, tc.lost)
+			if tc.want == "" && faults != "" || !strings.Contains(faults, tc.want) {
+				t.Errorf("faults: %q, want %q", faults, tc.want)
+			}
+		})
+	}
+}
+
+// What is counted must be plausible.
+func TestChecksOfCounts(t *testing.T) {
+	for _, tc := range []struct {
+		name                                   string
+		sent, accepted                         int
+		deliveries, recovered, told, toldSmall int64
+		want                                   string
+	}{
+		{"all is well", 300, 260, 20_000, 1000, 0, 50, ""},
+		{"hard times", 300, 80, 5000, 500, 50, 50, ""},
+		{"nothing sent", 0, 0, 0, 500, 0, 0, "0 of 0 messages"},
+		{"nothing accepted", 300, 0, 0, 500, 0, 0, "0 of 300 messages"},
+		{"nothing delivered", 300, 260, 0, 500, 0, 0, "0 deliveries"},
+		{"nothing recovered", 300, 260, 20_000, 0, 0, 0, "recovered 0 times"},
+		{"much not recovered", 300, 260, 20_000, 600, 200, 0, "missing messages 200 times"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var faults string
+			w := &world{fail: func(text string) { faults += text + "\n" }}
+			w.count.sent, w.count.accepted = tc.sent, tc.accepted
+			w.count.deliveries.Store(tc.deliveries)
+			w.count.recovered.Store(tc.recovered)
+			w.count.told.Store(tc.told)
+			w.count.toldSmall.Store(tc.toldSmall)
+			w.checkCounts()
 			if tc.want == "" && faults != "" || !strings.Contains(faults, tc.want) {
 				t.Errorf("faults: %q, want %q", faults, tc.want)
 			}
@@ -91,16 +128,16 @@ func TestChecksOfTheBroker(t *testing.T) {
 }
 
 // runScript returns the faults that are found.
-func runScript(script string, history []string, lost int) (faults string) {
+func runScript(room, script string, history []string, lost int) (faults string) {
 	w := &world{kinds: make(map[string]int), fail: func(text string) { faults += text + "\n" }}
-	m := newMember(w, 1, []string{"room"})
+	m := newMember(w, 1, []string{room})
 	m.c = client.New("ws://nowhere", nil) // only its state is asked
 	for n := range 4 {
-		m.sent = append(m.sent, &message{"room", fmt.Sprintf("<1.%d>", n+1), n < 3})
+		m.sent = append(m.sent, &message{room, fmt.Sprintf("<1.%d>", n+1), n < 3})
 	}
 	w.members = append(w.members, m)
 	b := &stored{}
-	w.truth = newTruth(w, b, []string{"room"})
+	w.truth = newTruth(w, b, []string{room})
 	_ = w.truth.read()
 	b.msgs, b.lost = history, lost
 	_ = w.truth.read()
@@ -113,13 +150,13 @@ func runScript(script string, history []string, lost int) (faults string) {
 		yes, no := true, false
 		switch mark {
 		case "":
-			m.said(client.Message[line]{Data: line{"room", "<1." + what + ">xxx"}, Room: "room", Pos: "e." + at})
+			m.said(client.Message[line]{Data: line{room, "<1." + what + ">xxx"}, Room: room, Pos: "e." + at})
 		case "=":
-			m.told(client.RoomState{Room: "room", Pos: what})
+			m.told(client.RoomState{Room: room, Pos: what})
 		case "+":
-			m.told(client.RoomState{Room: "room", Pos: what, Recovered: &yes})
+			m.told(client.RoomState{Room: room, Pos: what, Recovered: &yes})
 		case "-":
-			m.told(client.RoomState{Room: "room", Pos: what, Recovered: &no})
+			m.told(client.RoomState{Room: room, Pos: what, Recovered: &no})
 		}
 	}
 	if behind := w.truth.behind(); behind != "" {

@@ -12,6 +12,7 @@
 //     the same for all; or the member was told in its place that messages are missing.
 //   - One whose sender was told that it failed, or nothing, is delivered likewise, or to nobody.
 //   - Nothing else is delivered, and when all is well again, all members are up to date.
+//   - Most of what is sent is accepted, and most members who come back find all that they have missed.
 //
 // The truth is read from the broker itself, by a reader that no proxy cuts.
 package chaos

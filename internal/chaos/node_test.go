@@ -72,7 +72,7 @@ func (seats) Say(s *wsctl.Socket, l line) error {
 // retention keeps much, or little in rooms whose name says so: there some come back too late.
 func retention(room string) wsctl.Retention {
 	if small(room) {
-		return wsctl.Retention{Messages: 20}
+		return wsctl.Retention{Messages: 3}
 	}
 	return wsctl.Retention{Messages: 1000, Age: 10 * time.Minute}
 }

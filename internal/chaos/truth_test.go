@@ -70,10 +70,13 @@ func (tr *truth) read() error {
 			tr.w.fault("the broker, room %s: begins at %s", room, newest)
 		case newest.Epoch != r.newest.Epoch && pos != "":
 			tr.w.fault("the broker, room %s: %s after %s", room, newest, pos)
-		case !ok && newest.Offset >= r.newest.Offset:
-			r.holes += int(newest.Offset - r.newest.Offset)
-		case !ok:
+		case !ok && newest.Offset < r.newest.Offset:
 			tr.w.fault("the broker, room %s: goes back from %s to %s", room, pos, newest)
+		case !ok:
+			r.holes += int(newest.Offset - r.newest.Offset)
+			if !small(room) {
+				tr.w.fault("the broker, room %s: what came after %s, up to %s, isn't kept any more", room, pos, newest)
+			}
 		}
 		for i, msg := range msgs {
 			p := position.Position{Epoch: newest.Epoch, Offset: newest.Offset - uint64(len(msgs)-1-i)}
