@@ -42,18 +42,17 @@ var (
 
 // Broker is a [wsctl.HistoryBroker] on NATS. Make one by [Connect]. Its methods may be called from any goroutine.
 type Broker struct {
-	opts    Options
-	nc      *nats.Conn
-	stream  *stream
-	peers   *peers
-	flushes *rounds         // of flush
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
-	slots   chan struct{} // one for each call of Since that asks the server
-	lanes   chan struct{} // one for each that gets messages
-	name    string        // random: the ids of entries begin with it
-	ids     atomic.Uint64 // entries made
+	opts   Options
+	nc     *nats.Conn
+	stream *stream
+	peers  *peers
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	slots  chan struct{} // one for each call of Since that asks the server
+	lanes  chan struct{} // one for each that gets messages
+	name   string        // random: the ids of entries begin with it
+	ids    atomic.Uint64 // entries made
 
 	arrivals chan *nats.Msg // of all subscriptions, for dispatch
 	maxQueue int
@@ -82,7 +81,6 @@ func Connect(url string, opts *Options) (*Broker, error) {
 	if b.opts, err = opts.complete(); err != nil {
 		return nil, err
 	}
-	b.flushes = &rounds{b: b, do: b.flush}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.mu.Lock() // handlers wait until the broker is complete
 	defer b.mu.Unlock()

@@ -84,7 +84,7 @@ func (s *subscription) subscribe(ctx context.Context) (err error) {
 	s.made = time.Now()
 	b.subs[s.sub] = s
 	b.mu.Unlock()
-	if err := b.flushes.wait(ctx); err != nil {
+	if err := b.flush(ctx); err != nil {
 		return err
 	}
 	if last := b.nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && last != before &&
