@@ -151,6 +151,7 @@ func TestNoticeAfterReconnect(t *testing.T) {
 // TestManyHistories asks for many histories at once, which are more than the server lets wait for a connection, over a network that
 // takes its time.
 func TestManyHistories(t *testing.T) {
+	t.Parallel()
 	const rooms, messages, size = 32, 16, 64 << 10
 	srv := newServer(t, func(o *server.Options) { o.MaxPending = 17 << 20 })
 	way := newProxy(t, srv, 0)
