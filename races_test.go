@@ -305,7 +305,8 @@ func TestAckReaderLate(t *testing.T) {
 // For the race detector: Call beside methods.
 func TestBurstRace(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		p := &puppet{do: func(s *wsctl.Socket, _ string) (any, error) { return nil, nil }}
+		waiting := make(chan struct{}, 1000) // more could be more than the server lets wait while a call does
+		p := &puppet{do: func(s *wsctl.Socket, _ string) (any, error) { <-waiting; return nil, nil }}
 		l := v1Lab(t, p, nil)
 		c, _ := l.enter(t)
 		s := <-p.sockets
@@ -329,7 +330,7 @@ func TestBurstRace(t *testing.T) {
 			select {
 			case <-stop:
 				done = true
-			default:
+			case waiting <- struct{}{}:
 				c.send(msg("Do", `"x"`))
 			}
 		}
