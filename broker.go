@@ -97,7 +97,7 @@ type link struct {
 	seq  atomic.Uint64 // of the newest packet
 	slow atomic.Bool   // the broker has failed to answer in time
 
-	conditions [services]condition
+	conditions [services]condition // how the broker does what it is asked for
 
 	failures, gaps, recovered, notRecovered atomic.Uint64
 	strangers                               atomic.Int64 // when one was last logged, Unix seconds

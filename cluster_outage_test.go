@@ -1,7 +1,6 @@
 package wsctl_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,14 +13,21 @@ import (
 	"github.com/wsctl/wsctl/wsctltest"
 )
 
+// deafUser returns a node, and a user of it, Cy, whose topic isn't subscribed: the broker was away when the client came.
+func deafUser(t *testing.T) (*wsctltest.Broker, *node, *wsctltest.Client) {
+	t.Helper()
+	b1, _, n1, _ := twoNodes(t, wsctl.Options{})
+	_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
+	b1.Cut()
+	c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
+	b1.Reconnect()
+	return b1, n1, c
+}
+
 // After an outage, until its topic is subscribed, a user on this very node gets what is sent from this node, and is closed.
 func TestLocalUserDeaf(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
-		_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
-		b1.Cut()
-		c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
-		b1.Reconnect()
+		_, n1, c := deafUser(t)
 		if err := n1.hub.User("cy").Send("said", "hi"); err != nil {
 			t.Fatal(err)
 		}
@@ -33,11 +39,7 @@ func TestLocalUserDeaf(t *testing.T) {
 
 func TestLocalUserNotClosed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b1, _, n1, _ := twoNodes(t, wsctl.Options{})
-		_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
-		b1.Cut()
-		c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
-		b1.Reconnect()
+		_, n1, c := deafUser(t)
 		if err := n1.hub.User("cy").Close(4003, "banned"); err != nil {
 			t.Fatal(err)
 		}
@@ -51,11 +53,7 @@ func TestLocalUserNotClosed(t *testing.T) {
 func TestLocalUserDeafMeanwhile(t *testing.T) {
 	for _, closes := range []bool{false, true} {
 		bubble(t, func(t *testing.T) {
-			b1, _, n1, _ := twoNodes(t, wsctl.Options{})
-			_ = wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "ann"})
-			b1.Cut()
-			c := wsctltest.Dial(t, n1.handler, &wsctltest.Options{Token: "cy"})
-			b1.Reconnect()
+			b1, n1, c := deafUser(t)
 			b1.Calls(func(_ context.Context, method, topic string, call func() error) error {
 				err := call()
 				if method == "Publish" && topic == "ucy" { // its answer takes a while
@@ -206,7 +204,7 @@ func TestImpatientMembers(t *testing.T) {
 func TestOutagesInTheLog(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := wsctltest.NewBroker()
-		log := new(bytes.Buffer)
+		log := &logBuffer{}
 		n := newNode(t, &wsctl.Hub{Broker: b, History: keepTen}, wsctl.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
 		b.Calls(func(_ context.Context, method, _ string, call func() error) error {
 			if method == "PublishKeep" {

@@ -38,6 +38,7 @@ func (l *link) deafLocked(key roomKey) bool {
 	return r != nil && r.topic != nil && r.topic.state != topicOpen
 }
 
+// deaf is deafLocked without the lock.
 func (l *link) deaf(key roomKey) bool {
 	l.h.mu.Lock()
 	defer l.h.mu.Unlock()
